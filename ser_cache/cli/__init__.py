@@ -1,0 +1,85 @@
+"""The command line: ``ser``.
+
+Command bodies are thin: they parse, call the library and print. torch and transformers are imported by the
+commands that compute, when they run, so that ``ser --help`` and the listings answer at once.
+
+Exit status of every command: 0 all done; 3 some utterances failed (they are listed, and in a failures file);
+1 the command failed, with one line that says why.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+
+from ser_cache import __version__
+from ser_cache.cli.cache import cache
+from ser_cache.cli.demo import demo
+from ser_cache.cli.extract import extract, models
+from ser_cache.cli.manifest import corpora, manifest
+from ser_cache.cli.probe import probe
+from ser_cache.errors import SerCacheError
+
+DONE, FAILED, INTERRUPTED = 0, 1, 130
+
+
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    epilog="Start with `ser demo`, which needs no data and no network. Each command has its own --help.",
+)
+@click.version_option(__version__, prog_name="ser")
+def ser() -> None:
+    r"""Run frozen large speech models once, cache their hidden states, and probe them for emotion.
+
+    \b
+    ser manifest emovo ~/corpora/EMOVO           list and check a corpus
+    ser extract --model xls-r --corpus emovo     run the backbone once, fill the cache
+    ser probe --head multilayer                  train heads from the cache, as often as you like
+    """
+
+
+for _command in (manifest, corpora, extract, models, probe, cache, demo):
+    ser.add_command(_command)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one command and exit with its status; errors that a user can mend become one line on stderr."""
+    try:
+        status = run(arguments)
+    except BrokenPipeError:  # `ser models | head`: the reader has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = DONE
+    sys.exit(status)
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status (see the module's docstring)."""
+    try:
+        status = ser.main(arguments, prog_name="ser", standalone_mode=False)
+        sys.stdout.flush()
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message())
+        return DONE
+    except click.UsageError as error:
+        command = error.ctx.command_path if error.ctx else "ser"
+        return _complain(f"{error.format_message()} See `{command} --help`.")
+    except click.ClickException as error:
+        return _complain(error.format_message())
+    except SerCacheError as error:
+        return _complain(str(error))
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("interrupted; what was finished is kept: run the same command to go on.", err=True)
+        return INTERRUPTED
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        if error.filename is None:
+            raise
+        return _complain(f"{error.filename}: {error.strerror}.")
+    return status if isinstance(status, int) else DONE
+
+
+def _complain(message: str) -> int:
+    click.echo(f"error: {' '.join(message.split())}", err=True)
+    return FAILED

@@ -1,0 +1,124 @@
+"""What commands show: tables that fit a terminal, progress with an estimate of the time left, failures."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from time import monotonic
+
+import click
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+UNBOUNDED_WIDTH = 400
+LISTED_FAILURES = 10
+SECONDS_BETWEEN_LINES = 30.0
+
+
+def table(title: str, columns: Mapping[str, str], rows: Sequence[Sequence[str]]) -> None:
+    """Print rows under a title on stdout.
+
+    Args:
+        title: one line above the table.
+        columns: heading -> "left" or "right".
+        rows: one string per column; empty cells are empty strings.
+
+    In a terminal, wide cells fold; into a file or a pipe nothing is folded or cut.
+    """
+    console = Console(
+        file=sys.stdout, width=None if sys.stdout.isatty() else UNBOUNDED_WIDTH, highlight=False
+    )
+    grid = Table(title=title, box=SIMPLE_HEAD, title_justify="left", title_style="bold", pad_edge=False)
+    for heading, side in columns.items():
+        grid.add_column(heading, justify="right" if side == "right" else "left", overflow="fold")
+    for row in rows:
+        grid.add_row(*row)
+    with console.capture() as captured:
+        console.print(grid, markup=False)
+    click.echo("\n".join(line.rstrip() for line in captured.get().splitlines()))
+
+
+def say(line: str) -> None:
+    """Print one line of result on stdout."""
+    click.echo(line)
+
+
+def note(line: str) -> None:
+    """Print one line about what is going on, on stderr."""
+    click.echo(line, err=True)
+
+
+def list_failures(failures: Mapping[str, str], where: str) -> None:
+    """Name the first failed utterances with their reasons on stderr, and the file that has them all."""
+    for name, reason in list(failures.items())[:LISTED_FAILURES]:
+        note(f"failed: {name}: {reason}")
+    further = len(failures) - LISTED_FAILURES
+    note(
+        f"{len(failures)} failed{f' ({further} not shown)' if further > 0 else ''}; all are listed in {where}."
+    )
+
+
+def gigabytes(size: float) -> str:
+    """A size in bytes as people read it, in decimal units."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} TB"
+
+
+@dataclass
+class Bar:
+    """A running progress display; ``update`` may be called as often as there is news."""
+
+    progress: Progress | None
+    task: TaskID
+    description: str
+    total: int
+    started: float
+    said: float
+
+    def update(self, done: int, detail: str = "") -> None:
+        """Show that ``done`` of the total are finished, with a detail such as "41.7 s audio/s"."""
+        if self.progress is not None:
+            self.progress.update(self.task, completed=done, detail=detail)
+        elif monotonic() - self.said > SECONDS_BETWEEN_LINES:
+            self.said = monotonic()
+            left = (self.said - self.started) * (self.total - done) / max(done, 1)
+            note(f"{self.description}: {done}/{self.total} {detail}, about {left:.0f} s left")
+
+
+@contextmanager
+def bar(description: str, total: int) -> Iterator[Bar]:
+    """Show progress on stderr: a bar with the time left in a terminal, else a line every 30 s."""
+    now = monotonic()
+    if not sys.stderr.isatty():
+        yield Bar(None, TaskID(0), description, total, now, now)
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[detail]}"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(file=sys.stderr), transient=True) as progress:
+        yield Bar(
+            progress, progress.add_task(description, total=total, detail=""), description, total, now, now
+        )
