@@ -1,0 +1,116 @@
+"""Who trains and who is tested: every way of dividing a corpus, and the checks that keep it honest.
+
+A split is a function of the utterances' ids, speakers and emotions and of its options: neither the order of
+rows, nor the machine, nor a library's version changes it, because all chance comes from SHA-256 and every
+comparison is between whole numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from ser_cache.errors import SplitError, UnknownNameError
+from ser_cache.splits.division import (
+    SIDES,
+    Split,
+    SplitKind,
+    SplitOptions,
+    absence_warnings,
+    check_split,
+    ratio_warnings,
+    shared_speakers,
+)
+from ser_cache.splits.speakers import by_speaker, leave_one_speaker_out, speaker_folds
+from ser_cache.splits.utterances import by_column, by_utterance
+
+if TYPE_CHECKING:
+    from ser_cache.manifest import Utterance
+
+__all__ = [
+    "SIDES",
+    "SPLITS",
+    "Split",
+    "SplitKind",
+    "SplitOptions",
+    "check_split",
+    "make_splits",
+    "shared_speakers",
+    "split_config",
+    "warnings",
+]
+
+_SPEAKER_DEPENDENT = (
+    "speaker-dependent: the tested speakers are also trained on, so scores are too high for new speakers"
+)
+
+SPLITS: dict[str, SplitKind] = {
+    "speaker": SplitKind(by_speaker, "speaker-disjoint, by ratios (80/10/10)", ("seed", "ratios")),
+    "loso": SplitKind(leave_one_speaker_out, "leave one speaker out; the next one validates"),
+    "folds": SplitKind(speaker_folds, "speaker-disjoint k-fold; the next fold validates", ("seed", "folds")),
+    "random": SplitKind(
+        by_utterance,
+        "by utterance, stratified by emotion; speaker-dependent",
+        ("seed", "ratios"),
+        _SPEAKER_DEPENDENT,
+    ),
+    "column": SplitKind(by_column, "as the manifest's fold column says"),
+}
+
+
+def make_splits(utterances: Iterable[Utterance], options: SplitOptions) -> tuple[Split, ...]:
+    """Divide a corpus, check every fold, and return the folds in a fixed order.
+
+    Args:
+        utterances: those to divide; their order does not matter.
+        options: the kind of split and its settings.
+
+    Raises:
+        UnknownNameError: no such kind of split.
+        SplitError: the corpus does not allow it (too few speakers, an emotion that only held-out speakers
+            express, no fold column), in one line that says what to do.
+    """
+    kind = _kind(options)
+    ordered = sorted(utterances, key=lambda utterance: utterance.id)
+    if not ordered:
+        raise SplitError(
+            "there are no utterances to split; prepare a manifest and extract its features first."
+        )
+    splits = tuple(kind.make(ordered, options))
+    for split in splits:
+        check_split(split, ordered)
+    return splits
+
+
+def split_config(options: SplitOptions) -> dict[str, Any]:
+    """The options that this kind of split uses, as JSON; the others must not make a run look different.
+
+    Raises:
+        UnknownNameError: no such kind of split.
+    """
+    values = asdict(options) | {"ratios": list(options.ratios)}
+    return {"kind": options.kind} | {name: values[name] for name in _kind(options).options}
+
+
+def warnings(
+    splits: Sequence[Split], utterances: Sequence[Utterance], options: SplitOptions
+) -> tuple[str, ...]:
+    """What a user must know before believing a number from these splits, one line each.
+
+    Speakers on both sides, shares other than those asked for, and emotions that no utterance of a validation
+    or test side shows.
+    """
+    kind = _kind(options)
+    found = []
+    if kind.caution or not all(split.speaker_disjoint for split in splits):
+        found.append(kind.caution or _SPEAKER_DEPENDENT)
+    if "ratios" in kind.options:
+        found += ratio_warnings(splits[0], utterances, options)
+    return (*found, *absence_warnings(splits, utterances))
+
+
+def _kind(options: SplitOptions) -> SplitKind:
+    if options.kind not in SPLITS:
+        raise UnknownNameError("split", options.kind, SPLITS)
+    return SPLITS[options.kind]

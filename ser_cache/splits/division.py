@@ -1,0 +1,160 @@
+"""One division of a corpus into train, validation and test, and the checks that keep it honest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ser_cache.errors import SplitError
+
+if TYPE_CHECKING:
+    from ser_cache.manifest import Utterance
+
+SIDES = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Split:
+    """One division of a corpus.
+
+    Attributes:
+        fold: its name: the tested speaker for leave-one-speaker-out, otherwise a number or the value of the
+            fold column.
+        train: utterance ids, sorted (the order of a manifest).
+        validation: utterance ids, sorted.
+        test: utterance ids, sorted.
+        speaker_disjoint: whether it claims that no speaker is on two sides.
+    """
+
+    fold: str
+    train: tuple[str, ...]
+    validation: tuple[str, ...]
+    test: tuple[str, ...]
+    speaker_disjoint: bool
+
+    def side(self, name: str) -> tuple[str, ...]:
+        """The ids of ``train``, ``validation`` or ``test``."""
+        return {"train": self.train, "validation": self.validation, "test": self.test}[name]
+
+
+@dataclass(frozen=True)
+class SplitOptions:
+    """How to divide a corpus.
+
+    Attributes:
+        kind: a name in :data:`ser_cache.splits.SPLITS`.
+        seed: the split's own seed, apart from the models' seeds.
+        ratios: shares of train, validation and test, for the kinds that draw one split.
+        folds: how many, for the speaker k-fold.
+    """
+
+    kind: str = "speaker"
+    seed: int = 0
+    ratios: tuple[float, float, float] = (0.8, 0.1, 0.1)
+    folds: int = 5
+
+
+@dataclass(frozen=True)
+class SplitKind:
+    """A way of dividing a corpus, as the registry holds it.
+
+    Attributes:
+        make: turns utterances (sorted by id) and options into splits.
+        summary: one line for listings.
+        options: the attributes of :class:`SplitOptions` that it uses.
+        caution: what its user must know every time; empty for none.
+    """
+
+    make: Callable[[Sequence[Utterance], SplitOptions], list[Split]]
+    summary: str
+    options: tuple[str, ...] = ()
+    caution: str = ""
+
+
+def divide(
+    utterances: Sequence[Utterance], fold: str, sides: Iterable[str], *, speaker_disjoint: bool
+) -> Split:
+    """Build a split from the side of each utterance, in the order of ``utterances``."""
+    ids: dict[str, list[str]] = {side: [] for side in SIDES}
+    for utterance, side in zip(utterances, sides, strict=True):
+        ids[side].append(utterance.id)
+    return Split(fold, tuple(ids["train"]), tuple(ids["validation"]), tuple(ids["test"]), speaker_disjoint)
+
+
+def check_split(split: Split, utterances: Sequence[Utterance]) -> None:
+    """Hold a split to what it claims.
+
+    Raises:
+        SplitError: an utterance is on two sides, on none, or unknown; a side is empty; a speaker is on two
+            sides of a split that claims to be speaker-disjoint; an emotion is missing from training.
+    """
+    fold = f"fold {split.fold!r}"
+    for side in SIDES:
+        if not split.side(side):
+            raise SplitError(f"{fold}: no utterance is left for the {side} side; use another --split.")
+    _check_membership(split, utterances)
+    if split.speaker_disjoint and (shared := shared_speakers(split, utterances)):
+        raise SplitError(f"{fold} claims to be speaker-disjoint, but speaker {shared[0]!r} is on two sides.")
+    emotion_of = {utterance.id: utterance.emotion for utterance in utterances}
+    if missing := set(emotion_of.values()) - {emotion_of[identifier] for identifier in split.train}:
+        raise SplitError(
+            f"{fold} has no training utterance of {', '.join(sorted(missing))}: too few speakers express it; "
+            f"leave that emotion out of the manifest, or use another --split."
+        )
+
+
+def _check_membership(split: Split, utterances: Sequence[Utterance]) -> None:
+    """Every utterance is on exactly one side."""
+    known = {utterance.id for utterance in utterances}
+    placed: set[str] = set()
+    for side in SIDES:
+        for identifier in split.side(side):
+            if identifier in placed:
+                raise SplitError(f"fold {split.fold!r}: {identifier!r} is in it twice.")
+            if identifier not in known:
+                raise SplitError(f"fold {split.fold!r}: {identifier!r} is not among the utterances.")
+            placed.add(identifier)
+    if lost := known - placed:
+        raise SplitError(f"fold {split.fold!r}: {min(lost)!r} is on no side ({len(lost)} such utterances).")
+
+
+def shared_speakers(split: Split, utterances: Sequence[Utterance]) -> list[str]:
+    """Speakers on more than one side of a split, sorted."""
+    speaker_of = {utterance.id: utterance.speaker for utterance in utterances}
+    train, validation, test = ({speaker_of[identifier] for identifier in split.side(side)} for side in SIDES)
+    return sorted((train & validation) | (train & test) | (validation & test))
+
+
+def percents(shares: Sequence[float]) -> str:
+    """Shares as a reader writes them: ``80/10/10``."""
+    return "/".join(f"{100 * share:.0f}" for share in shares)
+
+
+def ratio_warnings(split: Split, utterances: Sequence[Utterance], options: SplitOptions) -> list[str]:
+    """One line where a side's share differs from the one asked for by more than three hundredths."""
+    total = len(utterances)
+    asked = [ratio / sum(options.ratios) for ratio in options.ratios]
+    got = [len(split.side(side)) / total for side in SIDES]
+    if max(abs(a - g) for a, g in zip(asked, got, strict=True)) <= 0.03:
+        return []
+    speakers = len({utterance.speaker for utterance in utterances})
+    shares = f"asked for {percents(asked)}, got {percents(got)} (train/validation/test)"
+    return [f"{shares}, the nearest found for {total} utterances of {speakers} speakers"]
+
+
+def absence_warnings(splits: Sequence[Split], utterances: Sequence[Utterance]) -> list[str]:
+    """One line per side and emotion that no utterance there shows, with the folds where that is so."""
+    emotion_of = {utterance.id: utterance.emotion for utterance in utterances}
+    found = []
+    for side in ("validation", "test"):
+        present = {
+            split.fold: {emotion_of[identifier] for identifier in split.side(side)} for split in splits
+        }
+        for emotion in sorted(set(emotion_of.values())):
+            folds = [fold for fold, here in present.items() if emotion not in here]
+            if folds:
+                listed = ", ".join(folds[:4]) + (", ..." if len(folds) > 4 else "")
+                where = "" if len(splits) == 1 else f" of {len(folds)} of {len(splits)} folds ({listed})"
+                found.append(f"no {emotion} on the {side} side{where}")
+    return found

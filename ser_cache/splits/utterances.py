@@ -1,0 +1,86 @@
+"""Splits that look at utterances: stratified and blind to speakers, or as the manifest's fold column says."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from ser_cache.errors import SplitError
+from ser_cache.splits.division import Split, SplitOptions, divide, shared_speakers
+from ser_cache.splits.speakers import MILLION, checked_ratios
+
+if TYPE_CHECKING:
+    from ser_cache.manifest import Utterance
+
+_SIDE_NAMES = {
+    "train": "train",
+    "training": "train",
+    "validation": "validation",
+    "valid": "validation",
+    "val": "validation",
+    "dev": "validation",
+    "test": "test",
+}
+
+
+def by_utterance(utterances: Sequence[Utterance], options: SplitOptions) -> list[Split]:
+    """Divide each emotion by the ratios on its own, blind to speakers: scores are speaker-dependent."""
+    _, validating, testing = checked_ratios(options)
+    by_emotion: dict[str, list[str]] = defaultdict(list)
+    for utterance in utterances:
+        by_emotion[utterance.emotion].append(utterance.id)
+    side_of: dict[str, str] = {}
+    for ids in by_emotion.values():
+        ids.sort(key=lambda identifier: hashlib.sha256(f"{options.seed}:{identifier}".encode()).digest())
+        test_end = _share_of(len(ids), testing)
+        validation_end = test_end + _share_of(len(ids), validating)
+        side_of |= dict.fromkeys(ids[:test_end], "test")
+        side_of |= dict.fromkeys(ids[test_end:validation_end], "validation")
+        side_of |= dict.fromkeys(ids[validation_end:], "train")
+    return [divide(utterances, "0", [side_of[u.id] for u in utterances], speaker_disjoint=False)]
+
+
+def _share_of(count: int, share: int) -> int:
+    """A share, in millionths, of ``count``, to the nearest; training keeps at least one of every emotion."""
+    if count < 3:
+        return 0
+    nearest = (2 * count * share + MILLION) // (2 * MILLION)
+    return min(max(1, nearest), (count - 1) // 2)
+
+
+def by_column(utterances: Sequence[Utterance], _: SplitOptions) -> list[Split]:
+    """The manifest's ``fold`` column.
+
+    Named sides (train, validation or dev, test) make one split. Any other values are folds: each in turn is
+    tested, the next in sorted order validates, the rest train. A split claims to be speaker-disjoint exactly
+    when it is.
+    """
+    blank = [utterance.id for utterance in utterances if not utterance.fold]
+    if blank:
+        raise SplitError(
+            f"{blank[0]!r} has no fold ({len(blank)} such utterances); fill the manifest's fold column, or "
+            f"use another --split."
+        )
+    values = sorted({utterance.fold for utterance in utterances})
+    if all(value.lower() in _SIDE_NAMES for value in values):
+        sides = {value: _SIDE_NAMES[value.lower()] for value in values}
+        return [_by_value(utterances, "0", sides)]
+    if len(values) < 3:
+        raise SplitError(
+            f"the fold column holds only {', '.join(values)}; name the sides train, validation and test, or "
+            f"give three or more folds."
+        )
+    return [
+        _by_value(
+            utterances, tested, dict.fromkeys(values, "train") | {tested: "test", validating: "validation"}
+        )
+        for tested, validating in zip(values, values[1:] + values[:1], strict=True)
+    ]
+
+
+def _by_value(utterances: Sequence[Utterance], fold: str, sides: dict[str, str]) -> Split:
+    split = divide(utterances, fold, [sides[u.fold] for u in utterances], speaker_disjoint=False)
+    return replace(split, speaker_disjoint=not shared_speakers(split, utterances))
