@@ -73,3 +73,7 @@ class UnknownNameError(SerCacheError):
         guess = f" Did you mean {nearest[0]!r}?" if nearest else ""
         listing = f" Known: {', '.join(self.known)}." if self.known else ""
         super().__init__(f"unknown {kind} {name!r}.{guess}{listing}{' ' + hint if hint else ''}")
+
+
+class ExtractionError(SerCacheError):
+    """An utterance could not be extracted, and the extraction was told to stop at the first failure."""

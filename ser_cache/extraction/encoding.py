@@ -1,0 +1,114 @@
+"""Take each layer off the model as it appears: means and deviations in fp32, then the codec, then the host.
+
+So no more than one layer of a batch exists in fp32 beside what the model itself holds.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ser_cache.errors import BackboneError
+from ser_cache.extractor import Extractor, Prepared
+from ser_cache.store import CODECS, LARGEST, Fingerprint
+
+
+class EncodedBatch:
+    """The features of one batch, filled layer by layer.
+
+    Args:
+        frames: frames of each utterance, each at least 1.
+        fingerprint: the layers and the codec.
+        width: features per frame.
+
+    Attributes:
+        problems: why an utterance's features cannot be stored, by its place in the batch.
+        seconds: time spent in `emit`.
+    """
+
+    def __init__(self, frames: Sequence[int], fingerprint: Fingerprint, width: int) -> None:
+        self._frames = list(frames)
+        self._bounds = np.concatenate(([0], np.cumsum(self._frames))).tolist()
+        self._layers = fingerprint.layers
+        self._codec = str(fingerprint.storage["codec"])
+        self._hidden = np.empty((len(self._layers), self._bounds[-1], width), dtype=CODECS[self._codec])
+        self._mean = np.empty((len(frames), len(self._layers), width), dtype=np.float32)
+        self._std = np.empty_like(self._mean)
+        self._emitted: list[int] = []
+        self.problems: dict[int, str] = {}
+        self.seconds = 0.0
+
+    def emit(self, layer: int, states: torch.Tensor) -> None:
+        """Take one layer: ``states`` is (frames of all utterances, width), float32, on any device."""
+        started = time.perf_counter()
+        place = len(self._emitted)
+        if place == len(self._layers) or self._layers[place] != layer:
+            raise BackboneError(
+                f"the model gave layer {layer} out of turn; wanted were {list(self._layers)}."
+            )
+        if tuple(states.shape) != self._hidden.shape[1:]:
+            raise BackboneError(
+                f"the model gave {tuple(states.shape)} values in layer {layer} where "
+                f"{self._hidden.shape[1:]} were planned from the clips' lengths."
+            )
+        self._emitted.append(layer)
+        clips = torch.split(states, self._frames)
+        deviations, means = zip(*(torch.var_mean(clip, dim=0, correction=0) for clip in clips), strict=True)
+        torch.from_numpy(self._mean)[:, place].copy_(torch.stack(means))
+        torch.from_numpy(self._std)[:, place].copy_(torch.stack(deviations).sqrt())
+        self._check_range(layer, place, clips)
+        torch.from_numpy(self._hidden[place]).copy_(states)
+        self.seconds += time.perf_counter() - started
+
+    def features(self, index: int) -> Mapping[str, NDArray[Any]]:
+        """What to store for one utterance: ``hidden`` (layers, frames, width), ``mean``, ``std``."""
+        start, stop = self._bounds[index : index + 2]
+        return {"hidden": self._hidden[:, start:stop], "mean": self._mean[index], "std": self._std[index]}
+
+    def check_complete(self) -> None:
+        """Check that every layer was handed over.
+
+        Raises:
+            BackboneError: one was not.
+        """
+        if len(self._emitted) < len(self._layers):
+            missing = self._layers[len(self._emitted)]
+            raise BackboneError(f"the model never gave layer {missing}; it may have fewer than it declares.")
+
+    def _check_range(self, layer: int, place: int, clips: Sequence[torch.Tensor]) -> None:
+        """Note the utterances whose values the codec cannot hold, by their largest absolute value."""
+        extremes = torch.stack([torch.stack(clip.aminmax()) for clip in clips]).cpu().numpy()
+        largest = np.abs(extremes).max(axis=1)  # NaN stays NaN
+        sound = np.isfinite(largest) & np.isfinite(self._std[:, place]).all(axis=1)
+        for index in np.flatnonzero(~sound).tolist():
+            self.problems.setdefault(index, f"layer {layer} holds values that are not finite numbers.")
+        for index in np.flatnonzero(sound & (largest > LARGEST[self._codec])).tolist():
+            self.problems.setdefault(
+                index,
+                f"layer {layer} reaches {largest[index]:.0f}, beyond the {LARGEST[self._codec]:.0f} that "
+                f"{self._codec} holds: extract with --codec fp32.",
+            )
+
+
+def encode_batch(
+    extractor: Extractor, batch: Sequence[Prepared], frames: Sequence[int], fingerprint: Fingerprint
+) -> EncodedBatch:
+    """Run the model once over a batch and encode its layers.
+
+    Args:
+        extractor: the model.
+        batch: its prepared utterances.
+        frames: the frames of each.
+        fingerprint: the layers and the codec.
+
+    Raises:
+        BackboneError: the model's layers or shapes are not the planned ones.
+    """
+    encoded = EncodedBatch(frames, fingerprint, extractor.geometry.width)
+    with torch.inference_mode():
+        extractor.forward(batch, fingerprint.layers, encoded.emit)
+    encoded.check_complete()
+    return encoded

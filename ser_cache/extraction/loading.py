@@ -1,0 +1,70 @@
+"""Decode and prepare audio in threads, ahead of the model and never far ahead."""
+
+from collections import deque
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from ser_cache.audio import Recording
+from ser_cache.errors import SerCacheError
+from ser_cache.extractor import Extractor, Prepared
+from ser_cache.manifest import Utterance, path_of
+
+Loaded = TypeVar("Loaded")
+
+_BATCHES_AHEAD = 2
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why an utterance could not be loaded."""
+
+    reason: str
+
+
+def load(
+    extractor: Extractor, read: Callable[[Path], Recording], root: Path, utterance: Utterance
+) -> Prepared | Failure:
+    """Decode one utterance, check that it is the manifest's, and prepare it for the model.
+
+    A file that is missing, damaged or changed gives a `Failure`; so does one that the extractor refuses.
+    """
+    try:
+        recording = read(path_of(root, utterance))
+        if recording.sha256 != utterance.sha256 or len(recording.samples) != utterance.samples:
+            return Failure(f"{utterance.path} has changed since the manifest: run `ser manifest` again.")
+        return extractor.prepare(recording.samples)
+    except (SerCacheError, OSError) as error:
+        return Failure(str(error))
+
+
+def load_ahead(
+    batches: Sequence[Sequence[int]], load_one: Callable[[int], Loaded], threads: int
+) -> Generator[tuple[Sequence[int], list[Loaded]], None, None]:
+    """Yield each batch with its loaded members, while threads load the next batches.
+
+    At most three batches are in memory: the one handed out, and two on their way. Closing the iterator
+    drops what has not begun.
+
+    Args:
+        batches: what to load, in order.
+        load_one: loads one member; it must be thread-safe.
+        threads: how many run at once.
+    """
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="decode")
+    waiting: deque[tuple[Sequence[int], list[Future[Loaded]]]] = deque()
+    try:
+        for batch in batches:
+            waiting.append((batch, [pool.submit(load_one, member) for member in batch]))
+            if len(waiting) > _BATCHES_AHEAD:
+                yield _collect(*waiting.popleft())
+        while waiting:
+            yield _collect(*waiting.popleft())
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _collect(batch: Sequence[int], futures: Sequence["Future[Loaded]"]) -> tuple[Sequence[int], list[Loaded]]:
+    return batch, [future.result() for future in futures]

@@ -1,0 +1,364 @@
+"""What an extraction has to do, from the manifest, the cache and the extractor's arithmetic alone.
+
+No audio is read and no weights are loaded, so ``--dry-run`` costs nothing.
+"""
+
+import math
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from ser_cache.audio import SAMPLE_RATE
+from ser_cache.errors import CacheError, StaleCacheError, UnknownNameError
+from ser_cache.extractor import Geometry
+from ser_cache.manifest import Utterance
+from ser_cache.store import (
+    CODECS,
+    DONE,
+    PENDING,
+    SCHEMA,
+    SUPERSEDED,
+    Fingerprint,
+    Part,
+    Row,
+    check_agreement,
+    differences,
+    frame_bytes,
+    open_part,
+    part_paths,
+    read_states,
+    row_bytes,
+    serves,
+)
+
+DEFAULT_CODEC = "fp16"
+
+
+@dataclass(frozen=True)
+class ExtractionOptions:
+    """How to extract and store.
+
+    Attributes:
+        layers: the layers to store; None for all of the extractor's.
+        codec: "fp16" or "fp32"; None for the extractor's own (fp32 for MFCC, else fp16).
+        batch_seconds: the most seconds of padded audio in a batch; a longer clip runs alone.
+        decode_threads: threads that decode and prepare audio ahead of the model.
+        strict: stop at the first utterance that fails.
+        lock: hold the folder's lock; False only where the file system cannot lock.
+        part_bytes: the most bytes of hidden states in a part.
+        flush_seconds: what is written is safe on disk at least this often.
+    """
+
+    layers: tuple[int, ...] | None = None
+    codec: str | None = None
+    batch_seconds: float = 60.0
+    decode_threads: int = 2
+    strict: bool = False
+    lock: bool = True
+    part_bytes: int = 8 << 30
+    flush_seconds: float = 5.0
+
+    def __post_init__(self) -> None:
+        if self.codec is not None and self.codec not in CODECS:
+            raise UnknownNameError("codec", self.codec, CODECS)
+        if not (math.isfinite(self.batch_seconds) and self.batch_seconds > 0):
+            raise CacheError(f"--batch-seconds is {self.batch_seconds}; it must be above 0.")
+        if self.decode_threads < 1:
+            raise CacheError(f"{self.decode_threads} decoding threads cannot decode; give at least 1.")
+
+
+class Outlined(Protocol):
+    """What planning needs of an extractor; one whose weights are not loaded gives it too."""
+
+    @property
+    def name(self) -> str:
+        """The extractor's folder in the cache, without the variant."""
+
+    @property
+    def variant(self) -> str:
+        """What its non-default options add to that name, or ""."""
+
+    @property
+    def geometry(self) -> Geometry:
+        """Layers and width."""
+
+    def frames(self, samples: int) -> int:
+        """Frames for a clip of so many samples at 16 kHz."""
+
+
+@dataclass(frozen=True)
+class PartPlan:
+    """What to do in one part.
+
+    Attributes:
+        path: the part's file.
+        new_rows: the rows of a part that is yet to be created; None for one that exists.
+        utterances: the manifest's utterance of each row, where the manifest still has it.
+        missing: rows without features, ascending.
+        retried: those of them that failed before, or whose state is damaged.
+    """
+
+    path: Path
+    new_rows: tuple[Row, ...] | None
+    utterances: Mapping[int, Utterance]
+    missing: tuple[int, ...]
+    retried: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class ExtractionPlan:
+    """What an extraction would do.
+
+    Attributes:
+        folder: ``<cache>/<backbone>[+variant]/<corpus>``.
+        fingerprint: of the features in that folder; it may hold more layers than asked for.
+        reused: utterances whose features are there already.
+        todo: utterances to extract.
+        parts: the parts with something to do, new ones last.
+        superseded: rows to retire, by part, with their present states: their audio has changed.
+        frames: frames to extract.
+        seconds: seconds of audio to extract.
+        bytes: disk space that new parts will take.
+        free: free bytes on the disk of the cache.
+    """
+
+    folder: Path
+    fingerprint: Fingerprint
+    reused: int
+    todo: tuple[Utterance, ...]
+    parts: tuple[PartPlan, ...]
+    superseded: Mapping[Path, Mapping[int, bytes]]
+    frames: int
+    seconds: float
+    bytes: int
+    free: int
+
+    def require_space(self) -> None:
+        """Check that the disk can hold the new parts.
+
+        Raises:
+            CacheError: it cannot; the message holds both sizes.
+        """
+        if self.bytes > self.free:
+            raise CacheError(
+                f"{self.folder} needs {_size(self.bytes)} and {_size(self.free)} are free: free some, choose "
+                "fewer --layers, or set a cache on another disk with --cache."
+            )
+
+
+def wanted_fingerprint(
+    outline: Outlined, options: ExtractionOptions, identity: Mapping[str, Any] | None = None
+) -> Fingerprint:
+    """The fingerprint that an extraction with these options gives its features.
+
+    Raises:
+        UnknownNameError: a layer that the extractor does not have.
+    """
+    known = outline.geometry.layers
+    layers = known if options.layers is None else tuple(sorted(set(options.layers)))
+    for layer in layers:
+        if layer not in known:
+            raise UnknownNameError(f"layer of {outline.name}", str(layer), map(str, known))
+    storage = {
+        "codec": options.codec or _own_codec(outline),
+        "layers": layers,
+        "tier": "frames",
+        "frame_average": 1,
+        "schema": SCHEMA,
+    }
+    return Fingerprint(features=identity or {}, storage=storage)
+
+
+def choose_folder(
+    cache: Path,
+    corpus: str,
+    outline: Outlined,
+    options: ExtractionOptions,
+    identity: Mapping[str, Any] | None = None,
+) -> Path:
+    """Where these features belong: ``<cache>/<backbone>[+variant]/<corpus>``.
+
+    A subset of layers belongs into a folder of its own, unless the folder of all layers serves it already.
+
+    Args:
+        cache: the cache's root.
+        corpus: the corpus.
+        outline: the extractor, or what is known of it before its weights are loaded.
+        options: the options of the extraction.
+        identity: what makes the features; None when the weights are not at hand: then it is not compared.
+
+    Raises:
+        UnknownNameError: a layer that the extractor does not have.
+        CacheError: a part of the folder of all layers is damaged.
+    """
+    wanted = wanted_fingerprint(outline, options, identity)
+    variants = [outline.variant] if outline.variant else []
+    if wanted.storage["codec"] != _own_codec(outline):
+        variants.append(wanted.storage["codec"])
+    whole = cache / "+".join([outline.name, *variants]) / corpus
+    if wanted.layers == outline.geometry.layers:
+        return whole
+    paths = part_paths(whole)
+    if paths and serves(_comparable(open_part(paths[0]).fingerprint, identity), wanted):
+        return whole
+    return cache / "+".join([outline.name, *variants, f"layers{_ranges(wanted.layers)}"]) / corpus
+
+
+def plan(
+    outline: Outlined,
+    utterances: Sequence[Utterance],
+    folder: Path,
+    options: ExtractionOptions,
+    identity: Mapping[str, Any] | None = None,
+) -> ExtractionPlan:
+    """Find out what there is to do, and change nothing.
+
+    Args:
+        outline: the extractor, or what is known of it before its weights are loaded.
+        utterances: the manifest's utterances, in its order.
+        folder: ``<cache>/<backbone>[+variant]/<corpus>``; it need not exist.
+        options: the options of the extraction.
+        identity: what makes the features; None when the weights are not at hand: then it is not compared.
+
+    Raises:
+        StaleCacheError: the folder holds features made otherwise; the message shows the differences.
+        CacheError: a part is damaged.
+        UnknownNameError: a layer that the extractor does not have.
+    """
+    wanted = wanted_fingerprint(outline, options, identity)
+    parts = [open_part(path) for path in part_paths(folder)]
+    fingerprint = _settle(folder, parts, wanted, identity)
+    current = {utterance.id: utterance for utterance in utterances}
+    placed: set[str] = set()
+    superseded: dict[Path, dict[int, bytes]] = {}
+    plans: list[PartPlan] = []
+    for part in parts:
+        existing, retired = _plan_existing(part, current)
+        placed.update(utterance.id for utterance in existing.utterances.values())
+        if retired:
+            superseded[part.path] = retired
+        if existing.missing:
+            plans.append(existing)
+    fresh = [utterance for utterance in utterances if utterance.id not in placed]
+    new = list(_plan_new(outline, fresh, folder, len(part_paths(folder)), fingerprint, options))
+    plans.extend(new)
+    todo = tuple(part.utterances[row] for part in plans for row in part.missing)
+    return ExtractionPlan(
+        folder=folder,
+        fingerprint=fingerprint,
+        reused=len(utterances) - len(todo),
+        todo=todo,
+        parts=tuple(plans),
+        superseded=superseded,
+        frames=sum(outline.frames(utterance.samples) for utterance in todo),
+        seconds=sum(utterance.samples for utterance in todo) / SAMPLE_RATE,
+        bytes=_bytes_of([row for part in new for row in part.new_rows or ()], outline, fingerprint),
+        free=shutil.disk_usage(_nearest_existing(folder)).free,
+    )
+
+
+def _settle(
+    folder: Path, parts: Sequence[Part], wanted: Fingerprint, identity: Mapping[str, Any] | None
+) -> Fingerprint:
+    """The fingerprint to extract under: the folder's own where it serves, so that its parts stay alike."""
+    if not parts:
+        return wanted
+    check_agreement(parts)
+    cached = parts[0].fingerprint
+    if serves(_comparable(cached, identity), wanted):
+        return cached
+    found = "; ".join(differences(_comparable(cached, identity), wanted))
+    raise StaleCacheError(
+        f"{folder} holds features made otherwise ({found}): choose another --name for these, or delete that "
+        "folder; nothing was changed."
+    )
+
+
+def _comparable(cached: Fingerprint, identity: Mapping[str, Any] | None) -> Fingerprint:
+    """Without an identity there is nothing to compare the features' half with."""
+    return cached if identity is not None else Fingerprint({}, cached.storage)
+
+
+def _plan_existing(part: Part, current: Mapping[str, Utterance]) -> tuple[PartPlan, dict[int, bytes]]:
+    """What to do in a part that exists, and which of its rows to retire."""
+    members: dict[int, Utterance] = {}
+    missing: list[int] = []
+    retried: list[int] = []
+    retired: dict[int, bytes] = {}
+    for row, state in enumerate(read_states(part).tolist()):
+        utterance = current.get(part.ids[row])
+        if utterance is None or state == SUPERSEDED:
+            continue
+        if (utterance.sha256, utterance.samples) != (part.audio_sha256[row], int(part.samples[row])):
+            retired[row] = state
+            continue
+        members[row] = utterance
+        if state != DONE:
+            missing.append(row)
+            if state != PENDING:
+                retried.append(row)
+    return PartPlan(part.path, None, members, tuple(missing), tuple(retried)), retired
+
+
+def _plan_new(
+    outline: Outlined,
+    utterances: Sequence[Utterance],
+    folder: Path,
+    existing: int,
+    fingerprint: Fingerprint,
+    options: ExtractionOptions,
+) -> Iterator[PartPlan]:
+    """Split new utterances into parts, greedily and in order, so that a resumed run splits them alike."""
+    per_frame = frame_bytes(fingerprint.storage, outline.geometry.width)
+    rows: list[Row] = []
+    members: dict[int, Utterance] = {}
+    size = 0
+    number = existing
+
+    def finished() -> PartPlan:
+        path = folder / f"part-{number:04d}.h5"
+        return PartPlan(path, tuple(rows), members, tuple(range(len(rows))))
+
+    for utterance in utterances:
+        frames = outline.frames(utterance.samples)
+        if rows and size + frames * per_frame > options.part_bytes:
+            yield finished()
+            rows, members, size, number = [], {}, 0, number + 1
+        members[len(rows)] = utterance
+        rows.append(Row(utterance.id, utterance.samples, utterance.sha256, frames))
+        size += frames * per_frame
+    if rows:
+        yield finished()
+
+
+def _bytes_of(rows: Sequence[Row], outline: Outlined, fingerprint: Fingerprint) -> int:
+    width = outline.geometry.width
+    per_row = row_bytes(fingerprint.storage, width) + max((len(row.id.encode()) for row in rows), default=0)
+    frames = sum(row.frames for row in rows)
+    return frames * frame_bytes(fingerprint.storage, width) + len(rows) * per_row
+
+
+def _own_codec(outline: Outlined) -> str:
+    """What an extractor's features are stored in unless the user says otherwise; most say nothing of it."""
+    return str(getattr(outline, "codec", DEFAULT_CODEC))
+
+
+def _ranges(layers: Sequence[int]) -> str:
+    """Layers as a short part of a folder's name: (0, 3, 4, 5) is ``0.3-5``."""
+    runs: list[list[int]] = []
+    for layer in layers:
+        if runs and layer == runs[-1][-1] + 1:
+            runs[-1].append(layer)
+        else:
+            runs.append([layer])
+    return ".".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
+
+
+def _nearest_existing(folder: Path) -> Path:
+    return next(path for path in (folder, *folder.absolute().parents) if path.exists())
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e9:.2f} GB"

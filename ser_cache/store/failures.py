@@ -1,0 +1,40 @@
+"""``failures.csv`` beside the parts: which utterances could not be extracted, and why."""
+
+import csv
+import io
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from ser_cache.files import write_text
+
+FAILURES_FILE = "failures.csv"
+
+
+def read_failures(folder: Path) -> dict[str, str]:
+    """The reason of each failed utterance of a corpus under a backbone; empty when none failed.
+
+    The states in the parts say which utterances failed. This file only explains them, so rows that cannot be
+    read are passed over.
+    """
+    try:
+        text = (folder / FAILURES_FILE).read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        return {}
+    rows = csv.DictReader(io.StringIO(text, newline=""))
+    return {row["id"]: row["reason"] for row in rows if row.get("id") and row.get("reason")}
+
+
+def update_failures(folder: Path, added: Mapping[str, str], removed: Iterable[str]) -> None:
+    """Add and remove reasons, atomically; the file is left alone when nothing changes, gone when empty."""
+    before = read_failures(folder)
+    after = {id_: reason for id_, reason in before.items() if id_ not in set(removed)} | dict(added)
+    if after == before:
+        return
+    if not after:
+        (folder / FAILURES_FILE).unlink(missing_ok=True)
+        return
+    text = io.StringIO(newline="")
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(("id", "reason"))
+    table.writerows(sorted(after.items()))
+    write_text(folder / FAILURES_FILE, text.getvalue())

@@ -1,0 +1,91 @@
+"""One writer per cache folder: a lock that the operating system releases when its holder dies."""
+
+import errno
+import fcntl
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+
+from ser_cache.errors import CacheError, LockedError
+from ser_cache.store.part import write_error
+
+LOCK_FILE = ".lock"
+_UNSUPPORTED = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}
+
+
+@contextmanager
+def folder_lock(folder: Path, *, enabled: bool = True) -> Iterator[None]:
+    """Hold the only right to write to a corpus's folder under a backbone.
+
+    The lock file names host, process and start; it is deleted at the end. After a kill it stays, unlocked,
+    and the next writer takes it over.
+
+    Args:
+        folder: ``<cache>/<backbone>/<corpus>``; created when absent.
+        enabled: False does nothing, for file systems that cannot lock (``--no-lock``).
+
+    Raises:
+        LockedError: another process holds it; the message says who.
+        CacheError: the folder cannot be written, or its file system cannot lock.
+    """
+    path = folder / LOCK_FILE
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = _acquire(path) if enabled else None
+    except OSError as error:
+        raise write_error(folder, error) from error
+    try:
+        yield
+    finally:
+        if descriptor is not None:
+            # Unlinked while still held: whoever opened the old file sees below that it is no longer the lock.
+            path.unlink(missing_ok=True)
+            os.close(descriptor)
+
+
+def _acquire(path: Path) -> int:
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            _lock(path, descriptor)
+            if _is_current(path, descriptor):
+                started = datetime.now().astimezone().isoformat(timespec="seconds")
+                os.ftruncate(descriptor, 0)
+                os.pwrite(
+                    descriptor,
+                    f"process {os.getpid()} on {socket.gethostname()}, since {started}".encode(),
+                    0,
+                )
+                return descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+
+
+def _lock(path: Path, descriptor: int) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        holder = os.pread(descriptor, 400, 0).decode(errors="replace") or "another process"
+        raise LockedError(
+            f"{path.parent} is being written by {holder}: wait for it, or stop it; nothing was changed."
+        ) from error
+    except OSError as error:
+        if error.errno not in _UNSUPPORTED:
+            raise
+        raise CacheError(
+            f"the file system of {path.parent} cannot lock ({error.strerror}): make sure that nothing else "
+            "writes there, and run again with --no-lock."
+        ) from error
+
+
+def _is_current(path: Path, descriptor: int) -> bool:
+    """Whether the locked file is still the one at ``path``: its last holder may have deleted it meanwhile."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False

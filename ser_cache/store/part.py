@@ -1,0 +1,264 @@
+"""One HDF5 file of a cache: created whole before the first feature, and opened for reading or writing.
+
+All datasets are contiguous, allocated early and never filled, so each has one fixed place in the file. HDF5
+touches the file only here: at creation under a temporary name, and to parse a sealed header.
+"""
+
+import errno
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from ser_cache.errors import CacheError
+from ser_cache.files import replacing
+from ser_cache.store.fingerprint import Fingerprint
+from ser_cache.store.schema import CHECKSUM_DTYPE, PENDING, STATE_DTYPE, Field, Row, fields
+from ser_cache.store.seal import USER_BLOCK, Span, check_seal, write_seal
+
+_ALIGNMENT = 4096  # a page: maps and direct reads of a dataset start on its first byte
+_ZEROS = bytes(1 << 20)
+_NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_NO_FALLOCATE = {errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
+
+
+@dataclass(frozen=True)
+class Part:
+    """The constant header of one part, and where its bytes lie.
+
+    Attributes:
+        path: the file.
+        backbone: the cache folder of the features, variant included.
+        corpus: whose utterances these are.
+        fingerprint: what made the features and how they are stored.
+        provenance: library versions, device, ...: recorded, never compared.
+        width: features per frame.
+        ids: the id of each row.
+        samples: (rows,) int64, length of each utterance at 16 kHz.
+        audio_sha256: hash of each row's audio file.
+        offsets: (rows + 1,) int64; row i's frames are ``offsets[i]:offsets[i + 1]`` of each layer.
+        positions: byte offset in the file of each dataset that the writer fills.
+    """
+
+    path: Path
+    backbone: str
+    corpus: str
+    fingerprint: Fingerprint
+    provenance: Mapping[str, Any]
+    width: int
+    ids: tuple[str, ...]
+    samples: NDArray[np.int64]
+    audio_sha256: tuple[str, ...]
+    offsets: NDArray[np.int64]
+    positions: Mapping[str, int]
+
+    @property
+    def layers(self) -> tuple[int, ...]:
+        """The stored layers, ascending."""
+        return self.fingerprint.layers
+
+    @property
+    def fields(self) -> tuple[Field, ...]:
+        """The feature datasets, in checksum order."""
+        return fields(self.fingerprint.storage)
+
+    def shape(self, field: Field) -> tuple[int, int, int]:
+        """The shape of one feature dataset."""
+        return field.shape(len(self.ids), int(self.offsets[-1]), len(self.layers), self.width)
+
+    def frames(self, row: int) -> int:
+        """Frames of one row."""
+        return int(self.offsets[row + 1] - self.offsets[row])
+
+    def spans(self, row: int) -> Iterator[Span]:
+        """The byte ranges of a row's features: each layer's frames of each per-frame field, then the rest."""
+        for field in self.fields:
+            position, step = self.positions[field.name], self.width * np.dtype(field.dtype).itemsize
+            if field.per_frame:
+                first, total = int(self.offsets[row]), int(self.offsets[-1])
+                for layer in range(len(self.layers)):
+                    yield position + (layer * total + first) * step, self.frames(row) * step
+            else:
+                yield position + row * len(self.layers) * step, len(self.layers) * step
+
+    def checksum(self, row: int, pieces: Iterable[memoryview]) -> int:
+        """64 bits over everything stored for a row: its columns, and its bytes in the order of `spans`.
+
+        The first eight bytes of a SHA-256, little-endian: processors have instructions for it, and anyone can
+        recompute it.
+        """
+        columns = (
+            self.ids[row],
+            int(self.samples[row]),
+            self.audio_sha256[row],
+            *self.offsets[row : row + 2],
+        )
+        digest = hashlib.sha256("\0".join(map(str, columns)).encode())
+        for piece in pieces:
+            digest.update(piece)
+        return int.from_bytes(digest.digest()[:8], "little")
+
+
+def create_part(
+    path: Path, fingerprint: Fingerprint, rows: Sequence[Row], width: int, provenance: Mapping[str, Any]
+) -> Part:
+    """Create a part with every row pending and all its disk space reserved.
+
+    Args:
+        path: ``<cache>/<backbone>/<corpus>/part-NNNN.h5``; it must not exist.
+        fingerprint: what will make the features and how they are stored.
+        rows: the utterances, in the order of the manifest.
+        width: features per frame.
+        provenance: what is worth knowing about this extraction, as JSON.
+
+    Raises:
+        CacheError: the folder cannot be written, or the disk cannot hold the part.
+    """
+    try:
+        with replacing(path) as temporary:
+            positions = _build(temporary, path, fingerprint, rows, width, provenance)
+            write_seal(temporary, list(positions.values()))
+            _reserve(temporary, [span for name, span in positions.items() if name != "state"])
+    except OSError as error:
+        raise write_error(path, error) from error
+    return open_part(path)
+
+
+def open_part(path: Path) -> Part:
+    """Check a part's seal and read its header.
+
+    Raises:
+        CacheError: the file is absent, damaged, not a part, or of another schema.
+    """
+    check_seal(path)
+    try:
+        with h5py.File(path, "r", locking=False) as file:
+            return Part(
+                path=path,
+                backbone=str(file.attrs["backbone"]),
+                corpus=str(file.attrs["corpus"]),
+                fingerprint=Fingerprint.from_json(file.attrs["fingerprint"]),
+                provenance=json.loads(file.attrs["provenance"]),
+                width=int(file.attrs["width"]),
+                ids=tuple(raw.decode() for raw in file["ids"][:]),
+                samples=file["samples"][:],
+                audio_sha256=tuple(raw.decode() for raw in file["audio_sha256"][:]),
+                offsets=file["offsets"][:],
+                positions=_positions(file),
+            )
+    except OSError as error:
+        raise CacheError(f"{path} cannot be read ({error}).") from error
+
+
+def read_states(part: Part) -> NDArray[np.bytes_]:
+    """The state of each row, (rows,) of four bytes, as it is on disk now."""
+    return np.fromfile(part.path, dtype=STATE_DTYPE, count=len(part.ids), offset=part.positions["state"])
+
+
+def part_paths(folder: Path) -> list[Path]:
+    """The parts of one corpus under one backbone, in the order in which they were made."""
+    return sorted(folder.glob("part-*.h5"))
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Delete half-created parts of a killed process; call it only with the folder locked."""
+    for leftover in folder.glob(".part-*.tmp"):
+        leftover.unlink(missing_ok=True)
+
+
+def write_error(path: Path, error: OSError) -> CacheError:
+    """What to tell the user when the system refuses to write to a part."""
+    if error.errno in _NO_SPACE:
+        return CacheError(
+            f"no space left for {path} ({error.strerror}): free some, or set a cache elsewhere with --cache; "
+            "then run the same command again, which goes on where it was."
+        )
+    return CacheError(
+        f"{path} cannot be written ({error.strerror}): make the folder writable, or set another with --cache."
+    )
+
+
+def _build(
+    temporary: Path,
+    path: Path,
+    fingerprint: Fingerprint,
+    rows: Sequence[Row],
+    width: int,
+    provenance: Mapping[str, Any],
+) -> dict[str, Span]:
+    """Write the HDF5 file; returns the byte range of each dataset that is filled later."""
+    frames = [row.frames for row in rows]
+    constant = {
+        "ids": np.array([row.id.encode() for row in rows]),
+        "samples": np.array([row.samples for row in rows], dtype="<i8"),
+        "audio_sha256": np.array([row.audio_sha256.encode() for row in rows], dtype="S64"),
+        "offsets": np.concatenate(([0], np.cumsum(frames))).astype("<i8"),
+    }
+    attributes = {
+        "backbone": path.parent.parent.name,
+        "corpus": path.parent.name,
+        "fingerprint": fingerprint.to_json(),
+        "provenance": json.dumps(dict(provenance), sort_keys=True),
+        "width": width,
+    }
+    with h5py.File(
+        temporary,
+        "w",
+        locking=False,  # the name is ours alone, and some network file systems cannot lock
+        userblock_size=USER_BLOCK,
+        alignment_threshold=1,
+        alignment_interval=_ALIGNMENT,
+    ) as file:
+        file.attrs.update(attributes)
+        for name, values in constant.items():
+            file.create_dataset(name, data=values)
+        layers = len(fingerprint.layers)
+        for field in fields(fingerprint.storage):
+            _reserve_dataset(
+                file, field.name, field.shape(len(rows), sum(frames), layers, width), field.dtype
+            )
+        _reserve_dataset(file, "checksum", (len(rows),), CHECKSUM_DTYPE)
+        _reserve_dataset(file, "state", (len(rows),), STATE_DTYPE)
+        file["state"][:] = PENDING
+        return {
+            name: (position, int(file[name].size) * file[name].dtype.itemsize)
+            for name, position in _positions(file).items()
+        }
+
+
+def _reserve_dataset(file: h5py.File, name: str, shape: tuple[int, ...], dtype: str | np.dtype[Any]) -> None:
+    properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    properties.set_layout(h5py.h5d.CONTIGUOUS)
+    properties.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+    properties.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+    kind = h5py.h5t.py_create(np.dtype(dtype))
+    h5py.h5d.create(file.id, name.encode(), kind, h5py.h5s.create_simple(shape), properties)
+
+
+def _positions(file: h5py.File) -> dict[str, int]:
+    fingerprint = Fingerprint.from_json(file.attrs["fingerprint"])
+    names = [field.name for field in fields(fingerprint.storage)] + ["checksum", "state"]
+    # An empty dataset (every clip too short) has no place in the file, and nothing is ever written to it.
+    return {name: file[name].id.get_offset() if file[name].size else USER_BLOCK for name in names}
+
+
+def _reserve(path: Path, spans: Sequence[Span]) -> None:
+    """Claim the blocks of a sparse file, so that a full disk shows now and not after hours of work."""
+    with path.open("r+b") as file:
+        size = os.fstat(file.fileno()).st_size
+        try:
+            os.posix_fallocate(file.fileno(), 0, size)
+        except (AttributeError, OSError) as error:
+            if isinstance(error, OSError) and error.errno not in _NO_FALLOCATE:
+                raise
+            for start, count in spans:
+                file.seek(start)
+                for done in range(0, count, len(_ZEROS)):
+                    file.write(_ZEROS[: count - done])

@@ -1,0 +1,245 @@
+"""Read cached features through memory maps: no HDF5 lock, no copies, safe in forked and spawned workers.
+
+Stage 2 has no weights, so it checks what it can see: that the parts of a corpus agree, and that the audio
+behind each row is the manifest's.
+"""
+
+from __future__ import annotations
+
+import mmap
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from ser_cache.errors import CacheError, StaleCacheError
+from ser_cache.store.failures import read_failures
+from ser_cache.store.fingerprint import Fingerprint, differences
+from ser_cache.store.part import Part, open_part, part_paths, read_states
+from ser_cache.store.schema import DONE, FAILED, SUPERSEDED, Field
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from numpy.typing import NDArray
+
+    from ser_cache.manifest import Utterance
+
+_MAPS = 64  # each map holds one file descriptor; a part is up to 8 GiB, so 64 of them are half a terabyte
+_DIGITS = 12
+
+
+def open_features(folder: Path, utterances: Sequence[Utterance]) -> CachedFeatures:
+    """Open the features of some utterances of one corpus under one backbone.
+
+    Args:
+        folder: ``<cache>/<backbone>[+variant]/<corpus>``.
+        utterances: the utterances wanted, in the order wanted. Rows of others are ignored.
+
+    Raises:
+        CacheError: nothing is cached there, parts are damaged or disagree, or utterances are missing.
+        StaleCacheError: features were made from other audio than the manifest's.
+    """
+    again = f"`ser extract --model {_model(folder)} --corpus {folder.name}`"
+    parts = [open_part(path) for path in part_paths(folder)]
+    if not parts:
+        raise CacheError(f"{folder} holds no features: run {again}.")
+    check_agreement(parts)
+    located = _locate(parts)
+    rows: list[tuple[int, int]] = []
+    ids: list[str] = []
+    failed: list[str] = []
+    missing = 0
+    for utterance in utterances:
+        part, row, state = located.get(utterance.id, (0, 0, b""))
+        if state in (DONE, FAILED) and parts[part].audio_sha256[row] != utterance.sha256:
+            raise StaleCacheError(
+                f"{folder} was made from another recording of {utterance.id!r} (audio hash: cache "
+                f"{parts[part].audio_sha256[row][:_DIGITS]}, manifest {utterance.sha256[:_DIGITS]}): run "
+                f"{again} again, which redoes the changed ones only."
+            )
+        if state == DONE:
+            ids.append(utterance.id)
+            rows.append((part, row))
+        elif state == FAILED:
+            failed.append(utterance.id)
+        else:
+            missing += 1
+    if missing:
+        raise CacheError(f"{folder} is incomplete: {missing} of {len(utterances)} missing, run {again}.")
+    reasons = read_failures(folder) if failed else {}
+    return CachedFeatures(
+        parts, ids, rows, {id_: reasons.get(id_, "no reason is recorded") for id_ in failed}
+    )
+
+
+def check_agreement(parts: Sequence[Part]) -> None:
+    """Check that the parts of one folder hold the same kind of features.
+
+    Raises:
+        StaleCacheError: two parts differ in fingerprint; the message shows how.
+    """
+    for part in parts[1:]:
+        found = differences(parts[0].fingerprint, part.fingerprint)
+        if found:
+            raise StaleCacheError(
+                f"{parts[0].path} and {part.path.name} were made differently ({'; '.join(found)}): delete "
+                "one of them and run `ser extract` again."
+            )
+
+
+class CachedFeatures:
+    """The features of some utterances, mapped into memory; made by `open_features`.
+
+    A context manager. It may be used from threads, after a fork, and pickled to another process: each process
+    maps the files by itself. Views of hidden states stay valid after `close`.
+
+    Attributes:
+        backbone: the folder of the backbone, variant included.
+        corpus: the corpus.
+        fingerprint: what made the features and how they are stored.
+        layers: the stored layers, ascending.
+        width: features per frame.
+        ids: the usable utterances, in the order asked for.
+        failed: the reason of each utterance that could not be extracted; they are left out of `ids`.
+        frames: (utterances,) int64, frames of each usable utterance.
+    """
+
+    def __init__(
+        self,
+        parts: Sequence[Part],
+        ids: Sequence[str],
+        rows: Sequence[tuple[int, int]],
+        failed: Mapping[str, str],
+    ) -> None:
+        first = parts[0]
+        self.backbone, self.corpus = first.backbone, first.corpus
+        self.fingerprint, self.layers, self.width = first.fingerprint, first.layers, first.width
+        self.ids, self.failed = tuple(ids), dict(failed)
+        self._parts = tuple(parts)
+        self._rows = np.array(rows, dtype=np.int64).reshape(-1, 2)
+        self._place = {layer: place for place, layer in enumerate(self.layers)}
+        self._fields = {field.name: field for field in first.fields}
+        self._maps: OrderedDict[int, mmap.mmap] = OrderedDict()
+        self.frames: NDArray[np.int64] = np.array([parts[p].frames(r) for p, r in rows], dtype=np.int64)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def hidden(self, index: int, layers: Sequence[int] | None = None) -> NDArray[Any]:
+        """Hidden states of one utterance.
+
+        Args:
+            index: its place in `ids`.
+            layers: the wanted layers, in the wanted order; all by default.
+
+        Returns:
+            (layers, frames, width) in the codec's type (float16 or float32), read-only. All layers, one layer
+            or evenly spaced ones are a view of the map; any other choice is a copy.
+
+        Raises:
+            CacheError: a layer is not cached, or the part has vanished.
+        """
+        part, row = (int(value) for value in self._rows[index])
+        start, stop = (int(value) for value in self._parts[part].offsets[row : row + 2])
+        dataset = self._dataset(part, self._fields["hidden"])
+        if layers is None:
+            return dataset[:, start:stop]
+        places = [self._layer(layer) for layer in layers]
+        steps = set(np.diff(places).tolist())
+        if len(places) == 1:
+            return dataset[places[0] : places[0] + 1, start:stop]
+        if len(steps) == 1 and (step := steps.pop()) > 0:
+            return dataset[places[0] : places[-1] + 1 : step, start:stop]
+        return dataset[places, start:stop]
+
+    def mean(self, layer: int) -> NDArray[np.float32]:
+        """Time means of the float32 states of one layer, before the codec: (utterances, width)."""
+        return self._pooled("mean", layer)
+
+    def std(self, layer: int) -> NDArray[np.float32]:
+        """Population standard deviations over time of one layer, as `mean`: (utterances, width)."""
+        return self._pooled("std", layer)
+
+    def require(self, fingerprint: Fingerprint) -> None:
+        """Check that these features are the ones that something (a trained run) was made from.
+
+        Raises:
+            StaleCacheError: they are not; the message shows the differences.
+        """
+        found = differences(self.fingerprint, fingerprint)
+        if found:
+            raise StaleCacheError(
+                f"the cache of {self.backbone}/{self.corpus} holds other features ({'; '.join(found)}): "
+                "extract those again under another --name, or repeat the run on these."
+            )
+
+    def close(self) -> None:
+        """Let go of the maps; they open again when needed."""
+        self._maps.clear()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_maps": OrderedDict()}  # a map belongs to its process
+
+    def _layer(self, layer: int) -> int:
+        if layer not in self._place:
+            raise CacheError(
+                f"layer {layer} of {self.backbone}/{self.corpus} is not cached; cached: "
+                f"{', '.join(map(str, self.layers))}."
+            )
+        return self._place[layer]
+
+    def _pooled(self, name: str, layer: int) -> NDArray[np.float32]:
+        place = self._layer(layer)
+        values = np.empty((len(self.ids), self.width), dtype=np.float32)
+        for part in np.unique(self._rows[:, 0]).tolist():
+            chosen = self._rows[:, 0] == part
+            values[chosen] = self._dataset(part, self._fields[name])[self._rows[chosen, 1], place]
+        return values
+
+    def _dataset(self, part: int, field: Field) -> NDArray[Any]:
+        """One feature dataset of a part, as an array over its map."""
+        header = self._parts[part]
+        shape = header.shape(field)
+        if 0 in shape:
+            return np.empty(shape, dtype=field.dtype)
+        return np.ndarray(shape, field.dtype, buffer=self._map(part), offset=header.positions[field.name])
+
+    def _map(self, part: int) -> mmap.mmap:
+        mapped = self._maps.get(part)
+        if mapped is None:
+            path = self._parts[part].path
+            try:
+                with path.open("rb") as file:
+                    mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            except (OSError, ValueError) as error:
+                raise CacheError(f"{path} cannot be read any more ({error}).") from error
+            self._maps[part] = mapped
+            if len(self._maps) > _MAPS:
+                self._maps.popitem(last=False)  # arrays that still show it keep it open
+        return mapped
+
+
+def _model(folder: Path) -> str:
+    """What the user called the backbone of a folder: no variant, and a hub id with its slash."""
+    return folder.parent.name.partition("+")[0].replace("--", "/")
+
+
+def _locate(parts: Sequence[Part]) -> dict[str, tuple[int, int, bytes]]:
+    """Where each id's current row is: ``(part, row, state)``."""
+    located: dict[str, tuple[int, int, bytes]] = {}
+    for number, part in enumerate(parts):
+        for row, state in enumerate(read_states(part).tolist()):
+            if state != SUPERSEDED:
+                located[part.ids[row]] = (number, row, state)
+    return located

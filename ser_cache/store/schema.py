@@ -1,0 +1,88 @@
+"""What a part holds: the states of a row, the datasets of features, and what they cost in bytes.
+
+A part is a table with one row per utterance. Its constant columns (id, samples, hash of the audio, offsets)
+are fixed when it is created; its features, checksums and states are written later, in place. What the
+feature datasets are follows from the storage half of the fingerprint, so a new codec is a new entry here.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+SCHEMA = 1
+"""Version of the layout; a reader refuses parts of any other."""
+
+# Any two states differ in at least two bytes, so no single damaged byte turns one into another.
+PENDING, DONE, FAILED, SUPERSEDED = b"pend", b"done", b"fail", b"supe"
+STATES = (PENDING, DONE, FAILED, SUPERSEDED)
+STATE_DTYPE = np.dtype("S4")
+CHECKSUM_DTYPE = np.dtype("<u8")
+
+CODECS = {"fp16": "<f2", "fp32": "<f4"}
+"""Codecs of the hidden states and the element type each stores."""
+LARGEST = {"fp16": 65504.0, "fp32": float(np.finfo(np.float32).max)}
+"""The largest absolute value each codec holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One utterance's constant columns.
+
+    Attributes:
+        id: the utterance's id.
+        samples: its length in samples at 16 kHz.
+        audio_sha256: SHA-256 of the audio file's bytes, 64 hexadecimal digits.
+        frames: frames its features take; 0 for a clip too short for one frame.
+    """
+
+    id: str
+    samples: int
+    audio_sha256: str
+    frames: int
+
+
+@dataclass(frozen=True)
+class Field:
+    """One dataset of features.
+
+    Attributes:
+        name: the dataset's name.
+        dtype: its element type, little-endian.
+        per_frame: True for (layers, frames of all utterances, width); False for (utterances, layers, width).
+    """
+
+    name: str
+    dtype: str
+    per_frame: bool
+
+    def shape(self, rows: int, frames: int, layers: int, width: int) -> tuple[int, int, int]:
+        """The dataset's shape in a part of so many rows and frames."""
+        return (layers, frames, width) if self.per_frame else (rows, layers, width)
+
+
+def fields(storage: Mapping[str, Any]) -> tuple[Field, ...]:
+    """The feature datasets of a part, in the order in which a row's checksum runs over them.
+
+    Args:
+        storage: the storage half of a fingerprint (codec, layers, tier, ...).
+    """
+    return (
+        Field("hidden", CODECS[storage["codec"]], per_frame=True),
+        Field("mean", "<f4", per_frame=False),
+        Field("std", "<f4", per_frame=False),
+    )
+
+
+def frame_bytes(storage: Mapping[str, Any], width: int) -> int:
+    """Bytes that one frame takes over all stored layers."""
+    sizes = (np.dtype(field.dtype).itemsize for field in fields(storage) if field.per_frame)
+    return len(storage["layers"]) * width * sum(sizes)
+
+
+def row_bytes(storage: Mapping[str, Any], width: int) -> int:
+    """Bytes that one utterance takes beside its frames: means, deviations, checksum, state and columns."""
+    sizes = (np.dtype(field.dtype).itemsize for field in fields(storage) if not field.per_frame)
+    columns = CHECKSUM_DTYPE.itemsize + STATE_DTYPE.itemsize + 64 + 2 * 8  # hash, samples, offset
+    return len(storage["layers"]) * width * sum(sizes) + columns

@@ -1,0 +1,181 @@
+"""Fill a part in place, so that a kill at any moment leaves every finished utterance whole.
+
+Order, for each utterance: its features, then its checksum, a flush to disk shared by all utterances since the
+last one, then its state, and a second flush. A row whose state says done is therefore complete on disk; any
+other is written again by the next run.
+"""
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ser_cache.errors import CacheError
+from ser_cache.store.failures import update_failures
+from ser_cache.store.part import Part, write_error
+from ser_cache.store.schema import (
+    CHECKSUM_DTYPE,
+    DONE,
+    FAILED,
+    PENDING,
+    STATE_DTYPE,
+    SUPERSEDED,
+)
+
+_sync = getattr(os, "fdatasync", os.fsync)  # the size never changes, so the data alone needs flushing
+
+
+class PartWriter:
+    """The only writer of one part; hold the folder's lock while it lives.
+
+    A context manager: leaving it commits what was written, on an error too, and closes the file.
+
+    Args:
+        part: the part to fill.
+        flush_seconds: after so long, the next `write` also commits.
+
+    Raises:
+        CacheError: the part cannot be opened for writing.
+    """
+
+    def __init__(self, part: Part, *, flush_seconds: float = 5.0) -> None:
+        self.part = part
+        self._flush_seconds = flush_seconds
+        self._written: list[int] = []
+        self._failed: dict[int, str] = {}
+        self._committed = time.monotonic()
+        try:
+            self._descriptor = os.open(part.path, os.O_RDWR | os.O_CLOEXEC)
+        except OSError as error:
+            raise write_error(part.path, error) from error
+
+    def write(self, row: int, features: Mapping[str, NDArray[Any]]) -> None:
+        """Store one utterance's features; it counts as done after the next commit.
+
+        Args:
+            row: its row, which must not be done.
+            features: per field of the part: ``hidden`` (layers, frames, width) in the codec's type, ``mean``
+                and ``std`` (layers, width) float32.
+
+        Raises:
+            CacheError: the disk is full or refuses the write.
+            ValueError: an array has another shape or type than the part.
+        """
+        self._store(row, self._pieces(row, features))
+        self._written.append(row)
+        if time.monotonic() - self._committed >= self._flush_seconds:
+            self.commit()
+
+    def fail(self, row: int, reason: str) -> None:
+        """Blank one utterance; the next commit marks it failed and puts the reason in the failures file."""
+        self._blank(row)
+        self._failed[row] = reason
+
+    def commit(self) -> None:
+        """Flush what was written to disk, and only then say that it is there.
+
+        Raises:
+            CacheError: the disk is full or refuses the write.
+        """
+        self._committed = time.monotonic()
+        # Forgotten before the flush: after one that failed, a second may claim success for lost pages.
+        written, self._written = self._written, []
+        failed, self._failed = self._failed, {}
+        if not written and not failed:
+            return
+        ids = self.part.ids
+        try:
+            update_failures(
+                self.part.path.parent,
+                added={ids[row]: reason for row, reason in failed.items()},
+                removed=[ids[row] for row in written],
+            )
+            _sync(self._descriptor)
+        except OSError as error:
+            raise write_error(self.part.path, error) from error
+        self._mark(dict.fromkeys(written, DONE) | dict.fromkeys(failed, FAILED))
+
+    def reopen(self, rows: Sequence[int]) -> None:
+        """Make failed rows pending, before they are tried again; done rows are never written twice."""
+        self._mark(dict.fromkeys(rows, PENDING))
+
+    def supersede(self, rows: Mapping[int, bytes]) -> None:
+        """Retire rows whose audio has changed; done ones keep their bytes, pending ones are blanked.
+
+        Args:
+            rows: the rows and their present states.
+        """
+        for row, state in rows.items():
+            if state not in (DONE, FAILED):
+                self._blank(row)
+        if rows:
+            _sync(self._descriptor)
+        self._mark(dict.fromkeys(rows, SUPERSEDED))
+        update_failures(self.part.path.parent, added={}, removed=[self.part.ids[row] for row in rows])
+
+    def close(self) -> None:
+        """Commit and close; harmless when repeated."""
+        if self._descriptor < 0:
+            return
+        try:
+            self.commit()
+        finally:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _pieces(self, row: int, features: Mapping[str, NDArray[Any]]) -> list[memoryview]:
+        """The bytes of a row in the order of `Part.spans`, checked against the part's shapes."""
+        layers, width = len(self.part.layers), self.part.width
+        pieces: list[memoryview] = []
+        for field in self.part.fields:
+            values = features[field.name]
+            shape = (layers, self.part.frames(row), width) if field.per_frame else (layers, width)
+            if values.shape != shape or values.dtype != np.dtype(field.dtype):
+                raise ValueError(f"{field.name} is {values.dtype} {values.shape}, not {field.dtype} {shape}")
+            blocks = values if field.per_frame else values[None]
+            # Flat bytes: an empty memoryview of more dimensions cannot be cast.
+            pieces.extend(np.ascontiguousarray(block).reshape(-1).view(np.uint8).data for block in blocks)
+        return pieces
+
+    def _blank(self, row: int) -> None:
+        self._store(row, [memoryview(bytes(count)) for _, count in self.part.spans(row)])
+
+    def _store(self, row: int, pieces: Sequence[memoryview]) -> None:
+        checksum = np.array(self.part.checksum(row, pieces), dtype=CHECKSUM_DTYPE)
+        place = self.part.positions["checksum"] + row * CHECKSUM_DTYPE.itemsize
+        try:
+            for (start, _), piece in zip(self.part.spans(row), pieces, strict=True):
+                self._write_at(start, piece)
+            self._write_at(place, memoryview(checksum.tobytes()))
+        except OSError as error:
+            raise write_error(self.part.path, error) from error
+
+    def _mark(self, states: Mapping[int, bytes]) -> None:
+        if not states:
+            return
+        try:
+            for row, state in states.items():
+                place = self.part.positions["state"] + row * STATE_DTYPE.itemsize
+                self._write_at(place, memoryview(state))
+            _sync(self._descriptor)
+        except OSError as error:
+            raise write_error(self.part.path, error) from error
+
+    def _write_at(self, start: int, data: memoryview) -> None:
+        while data:
+            count = os.pwrite(self._descriptor, data, start)
+            if count == 0:
+                raise CacheError(f"{self.part.path} takes no more bytes: check the disk, then run again.")
+            start, data = start + count, data[count:]
