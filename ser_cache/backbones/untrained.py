@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 
 import torch
+from safetensors.torch import save_file
 from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2Model
 
 LAYERS = 4
@@ -33,7 +34,9 @@ def save_untrained_wav2vec2(folder: Path, seed: int = 0) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".untrained-") as name:
         temporary = Path(name)
-        model.save_pretrained(temporary)
+        model.config.save_pretrained(temporary)
+        # Not model.save_pretrained: it draws a progress bar on the terminal.
+        save_file(model.state_dict(), temporary / "model.safetensors", metadata={"format": "pt"})
         Wav2Vec2FeatureExtractor(do_normalize=True, return_attention_mask=False).save_pretrained(temporary)
         for path in sorted(temporary.iterdir(), key=lambda path: path.suffix):  # .json before .safetensors
             path.replace(folder / path.name)

@@ -1,0 +1,73 @@
+"""Clips of different lengths in one tensor, and their frames out of it again.
+
+The mask and the zeros keep the padding from reaching any frame of audio, so that the features of an utterance
+do not depend on what it was batched with.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch.nn.utils.rnn import pad_sequence
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+@dataclass(frozen=True)
+class Padding:
+    """Where the frames of audio lie in a padded batch.
+
+    Attributes:
+        mask: added to attention scores, (batch, 1, 1, frames): 0 for audio, the lowest float32 for padding;
+            None when nothing is padded, so that a clip alone takes the same path as in the plain model.
+        rows: positions of the frames of audio in the batch flattened to (batch * frames, width), in order;
+            None when every frame is audio.
+    """
+
+    mask: torch.Tensor | None
+    rows: torch.Tensor | None
+
+    def pack(self, states: torch.Tensor) -> torch.Tensor:
+        """Frames of audio of all clips: (batch, frames, width) -> (sum of the clips' frames, width)."""
+        flat = states.reshape(-1, states.shape[-1])
+        return flat if self.rows is None else flat.index_select(0, self.rows)
+
+
+def padding(lengths: Sequence[int], total: int, device: torch.device, masked: bool = True) -> Padding:
+    """Describe a batch of clips of ``lengths`` frames, each padded at its end to ``total`` frames.
+
+    Args:
+        lengths: frames of audio of each clip.
+        total: frames of the padded tensor.
+        device: where the states are.
+        masked: False lets attention see the padding (Whisper in full context was trained so).
+    """
+    if all(length == total for length in lengths):
+        return Padding(mask=None, rows=None)
+    audio = torch.arange(total) < torch.tensor(lengths).unsqueeze(1)
+    rows = audio.flatten().nonzero().squeeze(1).to(device)
+    if not masked:
+        return Padding(mask=None, rows=rows)
+    lowest = torch.finfo(torch.float32).min
+    mask = torch.zeros(audio.shape).masked_fill(~audio, lowest)[:, None, None, :].to(device)
+    return Padding(mask=mask, rows=rows)
+
+
+def pad(clips: Sequence[torch.Tensor]) -> tuple[torch.Tensor, Padding]:
+    """Stack clips of (frames, width) into (batch, most frames, width), zeros after each clip's end."""
+    stacked = pad_sequence(list(clips), batch_first=True)
+    return stacked, padding([len(clip) for clip in clips], stacked.shape[1], stacked.device)
+
+
+def exact_float32(device: torch.device) -> AbstractContextManager[None]:
+    """Keep cuDNN's convolutions from rounding to TF32, which by default costs three digits on CUDA."""
+    if device.type != "cuda":
+        return nullcontext()
+    manager: AbstractContextManager[None] = torch.backends.cudnn.flags(
+        enabled=torch.backends.cudnn.enabled, benchmark=False, deterministic=True, allow_tf32=False
+    )
+    return manager
