@@ -1,0 +1,171 @@
+"""Which clips a corpus has and what is known of each, before any of them is decoded."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ser_cache.corpora import Corpus, audio_files, demand_folder
+from ser_cache.errors import ManifestError
+from ser_cache.importing.labels import Labels, label
+from ser_cache.importing.naming import NamePattern
+from ser_cache.manifest import COLUMNS, OPTIONAL_COLUMNS, Utterance, path_of
+from ser_cache.tables import path_complaint, read_rows
+
+_COMPUTED = frozenset({"id", "code", "samples", "sha256"})
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A file that did not make it into the manifest.
+
+    Attributes:
+        path: relative to the root, with ``/``.
+        reason: why, as part of a sentence.
+    """
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The clips of a corpus before they are decoded.
+
+    Attributes:
+        utterances: with ``samples`` 0 and no ``sha256`` yet.
+        failures: files already known not to belong or not to be there.
+    """
+
+    utterances: tuple[Utterance, ...]
+    failures: tuple[Failure, ...]
+
+
+def list_corpus(corpus: Corpus, root: Path, labels: Labels | None = None) -> Listing:
+    """Find a known corpus's clips by their names, without decoding; see ``prepare_corpus``."""
+    given = labels or Labels()
+    merged = Labels({**corpus.labels, **given.emotions}, given.language or corpus.language)
+    scan = corpus.scan(root)
+    clips = [
+        Utterance(
+            id=id_of(clip.path),
+            path=clip.path,
+            speaker=clip.fields.speaker,
+            emotion="",
+            code=clip.fields.code,
+            language=merged.language,
+            samples=0,
+            sha256="",
+            gender=clip.fields.gender,
+            age=clip.fields.age,
+            sentence=clip.fields.sentence,
+            intensity=clip.fields.intensity,
+            race=clip.fields.race,
+            ethnicity=clip.fields.ethnicity,
+            extra=clip.fields.extra,
+        )
+        for clip in scan.found
+    ]
+    failures = tuple(Failure(path, reason) for path, reason in scan.unrecognised)
+    return Listing(label(clips, merged), failures)
+
+
+def read_table(table: Path, root: Path, labels: Labels | None = None) -> Listing:
+    """List a corpus from a CSV with a row per clip.
+
+    Columns ``path`` (relative to the root), ``speaker`` and ``emotion`` (a code of the label map, or a
+    canonical name) are required; ``language``, ``gender``, ``age``, ``sentence``, ``intensity``, ``race``,
+    ``ethnicity`` and ``fold`` are used; all others are kept, but for ``id``, ``code``, ``samples`` and
+    ``sha256``, which are worked out anew. Spaces around a cell are dropped.
+
+    Raises:
+        SettingsError: the root is missing, or is not a folder.
+        ManifestError: with the file and row: the table cannot be read, a required cell is empty, a path leads
+            out of the root, or a file is listed twice; without a row: an emotion code is unknown.
+    """
+    given = labels or Labels()
+    demand_folder(root)
+    rows = read_rows(table, ("path", "speaker", "emotion"), "add it; path is relative to the root.")
+    seen: dict[str, int] = {}
+    clips, failures = [], []
+    for row, cells in rows.cells:
+        texts = dict(zip(rows.columns, (cell.strip() for cell in cells), strict=True))
+        _check_table_row(f"{table}, row {row}", texts)
+        first = seen.setdefault(texts["path"], row)
+        if first != row:
+            raise ManifestError(
+                f"{table}, row {row}: {texts['path']} is already in row {first}; list it once."
+            )
+        clip = _utterance(texts["path"], texts, given)
+        problem = _file_problem(root, clip)
+        if problem:
+            failures.append(Failure(clip.path, f"{problem} ({table.name}, row {row})"))
+        else:
+            clips.append(clip)
+    if not clips and not failures:
+        raise ManifestError(f"{table} has no rows below its header; add one per clip.")
+    return Listing(label(clips, given), tuple(failures))
+
+
+def _check_table_row(where: str, texts: Mapping[str, str]) -> None:
+    for column in ("path", "speaker", "emotion"):
+        if not texts[column]:
+            raise ManifestError(f"{where}: the {column} is missing; fill it in or remove the row.")
+    complaint = path_complaint(texts["path"])
+    if complaint:
+        raise ManifestError(f"{where}: {complaint}")
+
+
+def _file_problem(root: Path, clip: Utterance) -> str:
+    try:
+        path = path_of(root, clip)
+    except ManifestError:
+        return "it is a link out of the root; copy it into the root"
+    return "" if path.exists() else "it does not exist"
+
+
+def read_pattern(pattern: str, root: Path, labels: Labels | None = None) -> Listing:
+    """List a corpus from the names of its files; see ``NamePattern`` for how patterns are written.
+
+    Files that do not match, or match in more than one way, are failures.
+
+    Raises:
+        SettingsError: the root is missing, or is not a folder.
+        ManifestError: the pattern is malformed or lacks ``{speaker}`` or ``{emotion}``, no file matches, or
+            an emotion code is unknown.
+    """
+    given = labels or Labels()
+    names = NamePattern.compile(pattern, reserved=_COMPUTED | {"path"})
+    clips, failures = [], []
+    for path, problem in audio_files(root):
+        texts, reason = (None, problem) if problem else names.match(path)
+        if texts is None:
+            failures.append(Failure(path, reason))
+        else:
+            clips.append(_utterance(path, texts, given))
+    if not clips:
+        seen = f"{failures[0].path}: {failures[0].reason}" if failures else "it holds no audio at all"
+        raise ManifestError(f"no file under {root} can be listed by {pattern!r}; {seen}.")
+    return Listing(label(clips, given), tuple(failures))
+
+
+def id_of(path: str) -> str:
+    """The id of the clip at a path: the path without its suffix."""
+    return os.path.splitext(path)[0]  # noqa: PTH122 - PurePosixPath would cost most of a large listing's time
+
+
+def _utterance(path: str, texts: Mapping[str, str], labels: Labels) -> Utterance:
+    """A clip from named texts; what is no column of ours is kept in ``extra``."""
+    further = sorted((name, text) for name, text in texts.items() if name not in COLUMNS and text)
+    return Utterance(
+        id=id_of(path),
+        path=path,
+        speaker=texts["speaker"],
+        emotion="",
+        code=texts["emotion"],
+        language=texts.get("language") or labels.language,
+        samples=0,
+        sha256="",
+        extra=tuple(further),
+        **{column: texts.get(column, "") for column in OPTIONAL_COLUMNS},
+    )

@@ -1,0 +1,147 @@
+"""Reading tables strictly, where a problem is an error with its row; and what text may stand in a cell."""
+
+import csv
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ser_cache.errors import ManifestError
+
+LONGEST_CELL = 4096
+"""Characters; a path cannot be longer on the systems this runs on."""
+CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_DRIVE = re.compile(r"[A-Za-z]:[/\\]")
+_EMOTION = re.compile(r"[^\W\d_]+(?:[ _-][^\W\d_]+)*")
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A CSV file with a checked header.
+
+    Attributes:
+        columns: its column names.
+        cells: yields (row number, cells), one per record; the header is row 1.
+    """
+
+    columns: tuple[str, ...]
+    cells: Iterator[tuple[int, list[str]]]
+
+
+def read_rows(path: Path, required: Sequence[str], remedy: str) -> Rows:
+    """Open a CSV file of UTF-8 text, a byte-order mark allowed, and check its header.
+
+    Every record then has one cell per column. Blank lines are skipped but counted.
+
+    Args:
+        path: the file.
+        required: columns it must have.
+        remedy: what to do when the file or a column is absent, as the end of a sentence.
+
+    Raises:
+        ManifestError: now or while the rows are read, with the file and the row: the file is missing, not
+            UTF-8 or not CSV, a column is absent or named twice, a record has too many or too few cells.
+    """
+    records = _records(path, remedy)
+    try:
+        _, header = next(records)
+    except StopIteration:
+        raise ManifestError(f"{path} is empty; {remedy}") from None
+    columns = tuple(column.strip() for column in header)
+    if len(set(columns)) < len(columns):
+        twice = next(column for column in columns if columns.count(column) > 1)
+        raise ManifestError(f"{path} has two columns called {twice!r}; rename one.")
+    absent = [column for column in required if column not in columns]
+    if absent:
+        found = ", ".join(columns)[:200]
+        raise ManifestError(f"{path} has no column {', '.join(absent)} (its columns: {found}); {remedy}")
+    return Rows(columns, _same_length(path, len(columns), records))
+
+
+def _same_length(
+    path: Path, width: int, records: Iterator[tuple[int, list[str]]]
+) -> Iterator[tuple[int, list[str]]]:
+    for row, cells in records:
+        if len(cells) != width:
+            raise ManifestError(
+                f"{path}, row {row}: {len(cells)} cells where {width} are expected; "
+                "check its commas and quotes."
+            )
+        yield row, cells
+
+
+def _records(path: Path, remedy: str) -> Iterator[tuple[int, list[str]]]:
+    """Every record that is not a blank line, with its number; what cannot be read becomes a ManifestError."""
+    row = 0
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            # strict: a stray quote is an error instead of a cell that swallows the following rows
+            for row, cells in enumerate(csv.reader(file, strict=True), 1):
+                if cells:
+                    yield row, cells
+    except FileNotFoundError as error:
+        raise ManifestError(f"{path} does not exist; {remedy}") from error
+    except UnicodeDecodeError as error:
+        raise ManifestError(
+            f"{path}, row {_first_undecodable(path)}: not UTF-8; save it as UTF-8."
+        ) from error
+    except csv.Error as error:
+        raise ManifestError(f"{path}, row {row + 1}: not CSV ({error}); check its quotes.") from error
+    except OSError as error:
+        raise ManifestError(f"{path} cannot be read ({error.strerror}).") from error
+
+
+def _first_undecodable(path: Path) -> int:
+    with path.open("rb") as file:
+        for row, line in enumerate(file, 1):
+            try:
+                line.decode("utf-8")
+            except UnicodeDecodeError:
+                return row
+    return 1
+
+
+def path_complaint(path: str) -> str:
+    """Why a path may not stand in a manifest, as a sentence that says what to do; empty when it may."""
+    if CONTROL.search(path):
+        return f"the path {path[:80]!r} holds a control character; rename the file."
+    if path.startswith("/") or _DRIVE.match(path):
+        return f"the path {path!r} is absolute; write it relative to the root."
+    if "\\" in path:
+        return f"the path {path!r} holds a backslash; separate folders with '/'."
+    parts = path.split("/")
+    if ".." in parts:
+        return f"the path {path!r} leads out of the root; write it relative to the root, without '..'."
+    if "" in parts or "." in parts:
+        return f"the path {path!r} is not in its shortest form; leave out '.' and doubled or final '/'."
+    return _encoding_complaint("path", path)
+
+
+def emotion_complaint(emotion: str) -> str:
+    """Why a word cannot name an emotion, as a sentence that says what to do; empty when it can."""
+    if emotion != emotion.lower() or not _EMOTION.fullmatch(emotion):
+        return f"the emotion {emotion!r} is not in lower-case words; write it like 'anger'."
+    return ""
+
+
+def _encoding_complaint(column: str, text: str) -> str:
+    if text.isascii():
+        return ""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return f"the {column} {text!r} is not valid UTF-8; rename it."
+    return ""
+
+
+def cell_complaint(column: str, text: str) -> str:
+    """Why no column may hold this text, as a sentence that says what to do; empty when it may."""
+    if len(text) > LONGEST_CELL:
+        return f"the {column} has {len(text):,} characters; at most {LONGEST_CELL:,} are allowed."
+    if text[:1] in {"=", "@"}:
+        return (
+            f"the {column} {text[:40]!r} starts like a spreadsheet's formula; write it without {text[0]!r}."
+        )
+    if "\0" in text:
+        return f"the {column} holds a NUL character; remove it."
+    return _encoding_complaint(column, text)
