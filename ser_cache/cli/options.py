@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from ser_cache import settings
+from ser_cache.errors import SettingsError, UnknownNameError
+
+if TYPE_CHECKING:
+    from ser_cache.manifest import Manifest
+    from ser_cache.settings import Locations
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-FOLDER = click.Path(path_type=Path, file_okay=False)
+FOLDER = click.Path(path_type=Path)
+FILE = click.Path(path_type=Path, dir_okay=False)
 
 
 def where_things_live(*names: str) -> Callable[[Command], Command]:
@@ -30,8 +36,28 @@ def where_things_live(*names: str) -> Callable[[Command], Command]:
     return add
 
 
-def locations(
-    manifests: Path | None = None, cache: Path | None = None, runs: Path | None = None
-) -> settings.Locations:
-    """The folders a command works on (see :func:`ser_cache.settings.locate`)."""
-    return settings.locate(manifests, cache, runs)
+def chosen_manifests(where: Locations, corpora: Sequence[str]) -> list[Manifest]:
+    """The named manifests, or all of them when none is named.
+
+    Raises:
+        UnknownNameError: a named corpus has no manifest.
+        SettingsError: there are no manifests at all.
+        ManifestError: one cannot be read.
+    """
+    from ser_cache.manifest import list_manifests, read_manifest
+
+    paths = list_manifests(where.manifests)
+    for name in corpora:
+        if name not in paths:
+            raise UnknownNameError("corpus", name, paths, f"Prepare it with: ser manifest {name} ROOT")
+    if not paths:
+        raise SettingsError(
+            f"there are no manifests in {where.manifests}; begin with: ser manifest CORPUS ROOT"
+        )
+    return [read_manifest(paths[name]) for name in dict.fromkeys(corpora) or paths]
+
+
+def root_of(where: Locations, corpus: str) -> Path | None:
+    """The remembered folder of a corpus's audio; None when it was never given or is not there now."""
+    root = settings.read_roots(where.manifests).get(corpus)
+    return root if root is not None and root.is_dir() else None

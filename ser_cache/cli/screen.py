@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from time import monotonic
 
 import click
@@ -61,23 +62,21 @@ def note(line: str) -> None:
     click.echo(line, err=True)
 
 
-def list_failures(failures: Mapping[str, str], where: str) -> None:
+def list_failures(failures: Mapping[str, str], where: Path) -> None:
     """Name the first failed utterances with their reasons on stderr, and the file that has them all."""
     for name, reason in list(failures.items())[:LISTED_FAILURES]:
         note(f"failed: {name}: {reason}")
     further = len(failures) - LISTED_FAILURES
-    note(
-        f"{len(failures)} failed{f' ({further} not shown)' if further > 0 else ''}; all are listed in {where}."
-    )
+    note(f"{len(failures)} failed{f' ({further} not shown)' if further > 0 else ''}; all are in {where}.")
 
 
-def gigabytes(size: float) -> str:
+def size(count: float) -> str:
     """A size in bytes as people read it, in decimal units."""
     for unit in ("B", "kB", "MB", "GB"):
-        if size < 1000:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1000
-    return f"{size:.1f} TB"
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"
 
 
 @dataclass
@@ -94,11 +93,16 @@ class Bar:
     def update(self, done: int, detail: str = "") -> None:
         """Show that ``done`` of the total are finished, with a detail such as "41.7 s audio/s"."""
         if self.progress is not None:
-            self.progress.update(self.task, completed=done, detail=detail)
+            self.progress.update(self.task, completed=done, total=self.total, detail=detail)
         elif monotonic() - self.said > SECONDS_BETWEEN_LINES:
             self.said = monotonic()
             left = (self.said - self.started) * (self.total - done) / max(done, 1)
             note(f"{self.description}: {done}/{self.total} {detail}, about {left:.0f} s left")
+
+    def restate(self, done: int, total: int, detail: str = "") -> None:
+        """Like ``update``, where the total is known only now."""
+        self.total = total
+        self.update(done, detail)
 
 
 @contextmanager

@@ -1,0 +1,248 @@
+"""``ser extract`` and ``ser models``: run a frozen backbone once over a corpus and fill the cache."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING
+
+import click
+
+from ser_cache import settings
+from ser_cache.cli import screen
+from ser_cache.cli.options import chosen_manifests, root_of, where_things_live
+from ser_cache.errors import SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ser_cache.extraction import ExtractionOptions, ExtractionReport
+    from ser_cache.extraction.planning import Outlined
+    from ser_cache.extractor import Extractor
+    from ser_cache.manifest import Manifest
+
+Job = tuple["Manifest", Path]
+
+
+@click.command(epilog="Example: ser extract --model xls-r --corpus emovo")
+@click.option("--model", required=True, help="An alias of `ser models`, a hub id, a local folder, or mfcc.")
+@click.option("--corpus", "corpora", multiple=True, help="Repeatable [default: all that have audio here].")
+@click.option("--layers", help="Layers to store, such as 0,6-12 or last [default: all].")
+@click.option(
+    "--whisper-context",
+    default="audio",
+    show_default=True,
+    metavar="audio|full",
+    help="Work through the audio only, or through windows padded to 30 s.",
+)
+@click.option(
+    "--normalise", metavar="yes|no", help="Zero mean, unit variance per clip [default: the checkpoint's]."
+)
+@click.option("--max-seconds", type=float, help="Keep the first seconds of each clip only.")
+@click.option("--codec", metavar="fp16|fp32", help="Number format in the cache [default: fp16; mfcc: fp32].")
+@click.option(
+    "--device", default="auto", show_default=True, metavar="auto|cpu|cuda", help="Where the model runs."
+)
+@click.option("--batch-seconds", type=float, help="Most seconds of padded audio in a batch.")
+@click.option("--name", default="", help="Name in the cache [default: the alias, hub id or folder's name].")
+@click.option("--revision", default="", help="Commit, branch or tag of a hub id [default: pinned, or main].")
+@click.option("--offline", is_flag=True, help="Use downloaded checkpoints only.")
+@click.option("--strict", is_flag=True, help="Stop at the first utterance that fails; keep what is done.")
+@click.option("--no-lock", is_flag=True, help="Do not lock the cache (file systems that cannot).")
+@click.option("--dry-run", is_flag=True, help="Show utterances, frames, bytes and free disk; do nothing.")
+@where_things_live("manifests", "cache")
+def extract(
+    model: str,
+    corpora: tuple[str, ...],
+    layers: str | None,
+    whisper_context: str,
+    normalise: str | None,
+    max_seconds: float | None,
+    codec: str | None,
+    device: str,
+    batch_seconds: float | None,
+    name: str,
+    revision: str,
+    offline: bool,
+    strict: bool,
+    no_lock: bool,
+    dry_run: bool,
+    manifests: Path | None,
+    cache: Path | None,
+) -> int:
+    """Run a frozen model once over each corpus and cache the hidden states of its layers.
+
+    Killed and started again, it goes on where it was. Utterances that fail are listed, and named in
+    failures.csv beside the features; the exit status is then 3.
+    """
+    from ser_cache.backbones.loading import BackboneOptions
+    from ser_cache.extraction import ExtractionOptions, opening
+
+    where = settings.locate(manifests, cache)
+    backbone_options = BackboneOptions(
+        context=whisper_context,
+        normalise=_yes_or_no(normalise),
+        max_seconds=max_seconds,
+        device=device,
+        name=name,
+        revision=revision,
+        local_files_only=offline,
+        download_bars=True,
+    )
+    outline = opening.outline_of(model, backbone_options)
+    options = ExtractionOptions(
+        layers=_layers(layers, outline.geometry.layers),
+        codec=codec,
+        batch_seconds=batch_seconds if batch_seconds is not None else ExtractionOptions.batch_seconds,
+        strict=strict,
+        lock=not no_lock,
+    )
+    jobs = _jobs(where, corpora)
+    if dry_run:
+        _show_plans(outline, options, where, jobs)
+        return 0
+    extractor = opening.load_extractor(model, backbone_options)
+    return max(_extract_one(extractor, options, where, manifest, root) for manifest, root in jobs)
+
+
+def _yes_or_no(answer: str | None) -> bool | None:
+    meaning = {None: None, "yes": True, "no": False}
+    if answer not in meaning:
+        raise SettingsError(f"--normalise takes yes or no, not {answer!r}.")
+    return meaning[answer]
+
+
+def _layers(text: str | None, available: Sequence[int]) -> tuple[int, ...] | None:
+    """Read ``0,6-12`` or ``last``; None for all. Whether the layers exist is the plan's to check."""
+    if text is None or text == "all":
+        return None
+    chosen: set[int] = set()
+    for piece in text.split(","):
+        first, dash, last = piece.strip().partition("-")
+        if first == "last" and not dash:
+            chosen.add(available[-1])
+        elif first.isdecimal() and (last.isdecimal() or not dash):
+            chosen.update(range(int(first), int(last or first) + 1))
+        else:
+            raise SettingsError(f"--layers takes numbers and ranges such as 0,6-12, or last; not {text!r}.")
+    if not chosen:
+        raise SettingsError(f"--layers {text} names no layer; the smaller number of a range comes first.")
+    return tuple(sorted(chosen))
+
+
+def _jobs(where: settings.Locations, corpora: tuple[str, ...]) -> list[Job]:
+    """The corpora to extract; one whose audio is not here is skipped with a line, unless it was named."""
+    jobs = []
+    for manifest in chosen_manifests(where, corpora):
+        root = root_of(where, manifest.corpus)
+        if root is not None:
+            jobs.append((manifest, root))
+            continue
+        complaint = (
+            f"the audio of {manifest.corpus} is not here; say where: ser manifest {manifest.corpus} ROOT"
+        )
+        if corpora:
+            raise SettingsError(complaint)
+        screen.note(f"skipped: {complaint}")
+    if not jobs:
+        raise SettingsError(f"no manifest in {where.manifests} has its audio here; see above.")
+    return jobs
+
+
+def _extract_one(
+    extractor: Extractor,
+    options: ExtractionOptions,
+    where: settings.Locations,
+    manifest: Manifest,
+    root: Path,
+) -> int:
+    from ser_cache.extraction import Progress, choose_folder, extract
+
+    folder = choose_folder(where.cache, manifest.corpus, extractor, options, extractor.identity)
+    started = monotonic()
+    label = f"{folder.parent.name} {manifest.corpus}"
+    with screen.bar(label, len(manifest)) as bar:
+
+        def show(progress: Progress) -> None:
+            speed = progress.seconds / max(monotonic() - started, 1e-9)
+            bar.restate(progress.utterances, progress.total, f"{speed:.1f} s audio/s")
+
+        report = extract(extractor, manifest.utterances, root, folder, options, show)
+    _show_report(report, label)
+    if report.failed:
+        screen.list_failures(report.failed, folder / "failures.csv")
+        return 3
+    return 0
+
+
+def _show_report(report: ExtractionReport, label: str) -> None:
+    if not report.done:
+        screen.say(f"{label}: {report.reused:,} utterances were cached already in {report.folder}")
+        return
+    speed = report.seconds / max(report.wall_seconds, 1e-9)
+    screen.say(
+        f"{label}: {report.done:,} utterances extracted, {report.reused:,} reused; {report.seconds:,.0f} s of "
+        f"audio in {report.wall_seconds:,.1f} s ({speed:.1f} s audio/s); {report.folder}"
+    )
+
+
+def _show_plans(
+    outline: Outlined, options: ExtractionOptions, where: settings.Locations, jobs: Sequence[Job]
+) -> None:
+    from ser_cache.extraction import choose_folder, plan
+
+    rows, needed, free = [], 0, 0
+    for manifest, _ in jobs:
+        folder = choose_folder(where.cache, manifest.corpus, outline, options)
+        planned = plan(outline, manifest.utterances, folder, options)
+        needed, free = needed + planned.bytes, planned.free
+        rows.append(
+            (
+                manifest.corpus,
+                str(folder),
+                f"{len(planned.todo):,}",
+                f"{planned.reused:,}",
+                f"{planned.frames:,}",
+                f"{planned.seconds / 3600:.2f}",
+                screen.size(planned.bytes),
+            )
+        )
+    columns = {"corpus": "left", "folder": "left", "to do": "right", "cached": "right", "frames": "right"}
+    screen.table(
+        f"What extracting {outline.name} would do", columns | {"hours": "right", "size": "right"}, rows
+    )
+    screen.say(f"{screen.size(needed)} needed, {screen.size(free)} free on the disk of {where.cache}")
+    if needed > free:
+        screen.note("It does not fit: choose fewer --layers, or another disk with --cache.")
+
+
+@click.command(epilog="Example: ser models")
+@where_things_live("cache")
+def models(cache: Path | None) -> None:
+    """List the models known by an alias, what they cost in the cache, and for which corpora they are cached.
+
+    Any other wav2vec 2.0, HuBERT, WavLM or Whisper checkpoint works too: give its hub id or a local folder.
+    """
+    from ser_cache.backbones.registry import BACKBONES, bytes_per_hour
+    from ser_cache.store import summaries
+
+    cached: dict[str, list[str]] = {}
+    for summary in summaries(settings.locate(cache=cache).cache):
+        backbone, _, variant = summary.backbone.partition("+")
+        done = summary.corpus + (f" (+{variant})" if variant else "")
+        cached.setdefault(backbone, []).append(done if summary.complete else f"{done} (incomplete)")
+    rows = [
+        (
+            spec.alias,
+            spec.hub_id,
+            str(spec.layers),
+            str(spec.width),
+            screen.size(bytes_per_hour(spec.layers, spec.width)),
+            ", ".join(cached.pop(spec.alias, ())),
+        )
+        for spec in BACKBONES.values()
+    ]
+    rows += [(name, "", "", "", "", ", ".join(corpora)) for name, corpora in sorted(cached.items())]
+    columns = {"alias": "left", "checkpoint": "left", "layers": "right", "width": "right"}
+    screen.table("Models", columns | {"per audio hour": "right", "cached corpora": "left"}, rows)
+    screen.say("layers: Transformer blocks; layer 0, their input, is stored too. Size: all layers, fp16.")

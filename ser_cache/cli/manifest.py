@@ -1,0 +1,141 @@
+"""``ser manifest`` and ``ser corpora``: which clips there are, who speaks, and with which emotion."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ser_cache import settings
+from ser_cache.cli import screen
+from ser_cache.cli.options import FILE, FOLDER, root_of, where_things_live
+from ser_cache.errors import SettingsError
+
+if TYPE_CHECKING:
+    from ser_cache.importing import Import, Listing
+
+
+@click.command(epilog="Example: ser manifest emovo ~/corpora/EMOVO")
+@click.argument("corpus")
+@click.argument("root", type=FOLDER)
+@click.option("--table", type=FILE, help="CSV with a row per clip: path, speaker, emotion; others are kept.")
+@click.option("--pattern", help="File names with fields, such as '{speaker}_{emotion}_{take}.wav'.")
+@click.option("--labels", type=FILE, help='TOML label map: [emotions] code = "anger".')
+@click.option("--strict", is_flag=True, help="Stop at the first file that cannot be read; write nothing.")
+@click.option("--jobs", default=2, show_default=True, type=click.IntRange(1), help="Decoding threads.")
+@where_things_live("manifests")
+def manifest(
+    corpus: str,
+    root: Path,
+    table: Path | None,
+    pattern: str | None,
+    labels: Path | None,
+    strict: bool,
+    jobs: int,
+    manifests: Path | None,
+) -> int:
+    """List, decode and check the clips of CORPUS below the folder ROOT.
+
+    CORPUS is one of `ser corpora`, or any name of your own together with --table or --pattern. Every file is
+    decoded, for its true length and a hash. Files that cannot be read are left out, listed, and named in
+    failures/<corpus>.csv; the exit status is then 3.
+    """
+    from ser_cache.importing import prepare
+    from ser_cache.manifest import check_corpus_name, write_manifest
+
+    check_corpus_name(corpus)
+    where = settings.locate(manifests=manifests)
+    listing = _list(corpus, root, table, pattern, labels)
+    with screen.bar(f"decoding {corpus}", len(listing.utterances)) as bar:
+        imported = prepare(corpus, listing, root, lambda done, _: bar.update(done), jobs, strict)
+    path = where.manifests / f"{corpus}.csv"
+    write_manifest(path, imported.manifest)
+    settings.remember_root(where.manifests, corpus, root)
+    _show(imported, path, complete=table is None and pattern is None)
+    return _report_failures(imported, where.manifests / "failures" / f"{corpus}.csv")
+
+
+def _list(corpus: str, root: Path, table: Path | None, pattern: str | None, labels: Path | None) -> Listing:
+    from ser_cache.corpora import known_corpus
+    from ser_cache.importing import list_corpus, read_labels, read_pattern, read_table
+
+    if table is not None and pattern is not None:
+        raise SettingsError("--table and --pattern are two ways to list the same clips; give one of them.")
+    label_map = read_labels(labels) if labels is not None else None
+    if table is not None:
+        return read_table(table, root, label_map)
+    if pattern is not None:
+        return read_pattern(pattern, root, label_map)
+    return list_corpus(known_corpus(corpus), root, label_map)
+
+
+def _show(imported: Import, path: Path, complete: bool) -> None:
+    from ser_cache.corpora import CORPORA
+    from ser_cache.importing import differences
+
+    made = imported.manifest
+    counts = Counter(utterance.emotion for utterance in made.utterances)
+    emotions = ", ".join(f"{emotion} {counts[emotion]:,}" for emotion in made.emotions)
+    speakers = f"{len(made.speakers)} speaker{'s' if len(made.speakers) != 1 else ''}"
+    screen.say(f"{path}: {len(made):,} utterances, {speakers}, {made.hours:.2f} h")
+    screen.say(f"emotions: {emotions}")
+    if complete and (lines := differences(CORPORA[made.corpus], made)):
+        screen.note(f"differs from the complete corpus: {'; '.join(lines)}")
+    for group in imported.duplicates:
+        screen.note(f"identical audio: {', '.join(group)}")
+
+
+def _report_failures(imported: Import, path: Path) -> int:
+    from ser_cache.files import write_csv
+
+    if not imported.failures:
+        path.unlink(missing_ok=True)  # of an earlier attempt: it would describe files that are fine now
+        return 0
+    write_csv(path, ("path", "reason"), [(failure.path, failure.reason) for failure in imported.failures])
+    screen.list_failures({failure.path: failure.reason for failure in imported.failures}, path)
+    return 3
+
+
+@click.command(epilog="Example: ser corpora")
+@where_things_live("manifests")
+def corpora(manifests: Path | None) -> None:
+    """List the corpora that are known, and those that have a manifest here."""
+    from ser_cache.corpora import CORPORA
+    from ser_cache.manifest import list_manifests, read_manifest
+
+    where = settings.locate(manifests=manifests)
+    prepared = {name: read_manifest(path) for name, path in list_manifests(where.manifests).items()}
+    rows = []
+    for name in sorted(CORPORA.keys() | prepared.keys()):
+        recipe, made = CORPORA.get(name), prepared.get(name)
+        languages = sorted({utterance.language for utterance in made.utterances}) if made else []
+        rows.append(
+            (
+                name,
+                recipe.language if recipe else " ".join(languages),
+                recipe.title if recipe else "from a table or a pattern",
+                f"{recipe.utterances:,}" if recipe else "",
+                f"{len(made):,}" if made else "",
+                f"{made.hours:.2f}" if made else "",
+                _audio(where, name) if made else "",
+            )
+        )
+    columns = {
+        "corpus": "left",
+        "language": "left",
+        "title": "left",
+        "complete": "right",
+        "in manifest": "right",
+        "hours": "right",
+        "audio": "left",
+    }
+    screen.table("Corpora", columns, rows)
+    if not prepared:
+        screen.note("None is prepared yet; begin with: ser manifest CORPUS ROOT")
+
+
+def _audio(where: settings.Locations, corpus: str) -> str:
+    root = root_of(where, corpus)
+    return str(root) if root else "not here: ser manifest again"

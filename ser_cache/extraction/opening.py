@@ -1,0 +1,38 @@
+"""From a model's name to what extracts its features: MFCC by its own name, anything else a backbone."""
+
+from __future__ import annotations
+
+from ser_cache.backbones.loading import BackboneOptions, describe, load
+from ser_cache.errors import BackboneError
+from ser_cache.extraction.planning import Outlined
+from ser_cache.extractor import Extractor
+from ser_cache.mfcc import MfccExtractor, MfccOptions
+
+MFCC = "mfcc"
+
+
+def outline_of(model: str, options: BackboneOptions) -> Outlined:
+    """What is known of an extractor without its weights, for a dry run.
+
+    Args:
+        model: "mfcc", an alias, a hub id or a local folder.
+        options: those of a backbone; MFCC takes ``max_seconds`` from them and refuses the rest.
+
+    Raises:
+        UnknownNameError: no such model.
+        BackboneError: its configuration cannot be read, or an option means nothing to it.
+    """
+    return _mfcc(options) if model == MFCC else describe(model, options)
+
+
+def load_extractor(model: str, options: BackboneOptions) -> Extractor:
+    """An extractor ready to run; see ``outline_of`` and ``ser_cache.backbones.loading.load``."""
+    return _mfcc(options) if model == MFCC else load(model, options)
+
+
+def _mfcc(options: BackboneOptions) -> MfccExtractor:
+    defaults = BackboneOptions()
+    for option in ("context", "normalise", "name", "revision"):
+        if getattr(options, option) != getattr(defaults, option):
+            raise BackboneError(f"mfcc is no backbone: {option!r} means nothing to it; leave it out.")
+    return MfccExtractor(MfccOptions(max_seconds=options.max_seconds))
