@@ -45,6 +45,7 @@ def save_untrained_wav2vec2(folder: Path, seed: int = 0) -> None:
 def _configuration() -> Wav2Vec2Config:
     """wav2vec2-base's kernels, strides and norms; narrower and with fewer layers."""
     return Wav2Vec2Config(
+        architectures=["Wav2Vec2Model"],
         hidden_size=WIDTH,
         num_hidden_layers=LAYERS,
         num_attention_heads=4,

@@ -32,13 +32,13 @@ class Cues:
 EMOTIONS: dict[str, Cues] = {
     "neutral": Cues(rate=1.00, pitch=0.0, span=1.00, loudness=0.0),
     # Both: fast, high intensity, high and variable F0.
-    "anger": Cues(rate=1.15, pitch=2.5, span=1.45, loudness=5.0),
+    "anger": Cues(rate=1.15, pitch=3.0, span=1.70, loudness=6.5),
     # Both: fast, medium to high intensity, high and variable F0.
-    "happiness": Cues(rate=1.10, pitch=4.0, span=1.50, loudness=2.5),
+    "happiness": Cues(rate=1.12, pitch=5.0, span=1.70, loudness=2.0),
     # Both: fast, high F0. Juslin & Laukka: little F0 variability, and low intensity except in panic.
-    "fear": Cues(rate=1.20, pitch=5.0, span=0.65, loudness=-2.0),
+    "fear": Cues(rate=1.28, pitch=6.0, span=0.55, loudness=-3.0),
     # Both: slow, low intensity, low F0 with little variability.
-    "sadness": Cues(rate=0.82, pitch=-2.0, span=0.60, loudness=-5.0),
+    "sadness": Cues(rate=0.78, pitch=-2.5, span=0.55, loudness=-7.0),
 }
 
 
@@ -49,7 +49,7 @@ class Speaker:
     Attributes:
         name: unique, as in ``it1``.
         language: a key of `SENTENCES`.
-        voice: espeak-ng's language and variant.
+        voice: espeak-ng's language, with a variant or without.
         gender: ``female`` or ``male``.
         pitch: semitones above the variant's own pitch, so that no two speakers share one.
     """
@@ -73,7 +73,7 @@ SPEAKERS: tuple[Speaker, ...] = (
     Speaker("el1", "Greek", "el+Annie", "female", 1.0),
     Speaker("el2", "Greek", "el+m4", "male", -0.5),
     Speaker("fa1", "Persian", "fa+f5", "female", 0.0),
-    Speaker("fa2", "Persian", "fa+Gene", "male", 2.0),
+    Speaker("fa2", "Persian", "fa", "male", 2.0),
     Speaker("ar1", "Arabic", "ar+linda", "female", -2.0),
     Speaker("ar2", "Arabic", "ar+Mario", "male", 0.5),
 )

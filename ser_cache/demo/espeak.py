@@ -46,7 +46,7 @@ class Prosody:
         rate: words per minute, 80 to 450 (175 is its default).
         pitch: 0 to 99; 50 is the voice's own, and 50 more or less is an octave up or down.
         span: pitch range, 0 (monotone) to 99; 50 is the voice's own.
-        volume: amplitude, 0 to 100; proportional to the sound pressure.
+        volume: amplitude, 0 to 200; proportional to the sound pressure. Some voices clip from 90 on.
     """
 
     rate: int
@@ -95,7 +95,7 @@ class Synthesiser:
 
         Args:
             text: in the language's own script.
-            voice: a language with a variant, as in ``it+f2``.
+            voice: a language, with a variant or without, as in ``it+f2``.
             prosody: rate, pitch, range and volume.
             noise_seed: seeds the breath noise that some variants have.
 
