@@ -1,0 +1,170 @@
+"""Utterances packed flat: all frames of a batch one after another, without padding, and who owns which.
+
+The frames of a batch are (layers, frames of all utterances, width). Time means have the same shape, with one
+frame an utterance, so that a head trains from either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+EVALUATION_FRAMES = 8192
+"""Frames that a batch without training gathers at least: large enough to keep the cores busy."""
+
+
+class Segments:
+    """Which frames of a packed batch belong to which utterance.
+
+    The mean over an utterance's frames is a product with a (utterances, frames) matrix: it is deterministic
+    on every device, where adding by index is not, and differentiates itself.
+    """
+
+    def __init__(self, lengths: Sequence[int], dtype: torch.dtype, device: torch.device) -> None:
+        """Take the frames of each utterance, in packed order; all of them at least 1."""
+        self.lengths = torch.as_tensor(np.asarray(lengths, dtype=np.int64))
+        if int(self.lengths.min()) < 1:
+            raise ValueError("an utterance without frames cannot be packed")
+        self.count = len(self.lengths)
+        self.total = int(self.lengths.sum())
+        self._averaging: torch.Tensor | None = None
+        if self.total > self.count:
+            owners = torch.repeat_interleave(torch.arange(self.count), self.lengths)
+            shares = torch.repeat_interleave(1.0 / self.lengths.double(), self.lengths)
+            averaging = torch.zeros(self.count, self.total, dtype=dtype)
+            averaging[owners, torch.arange(self.total)] = shares.to(dtype)
+            self._averaging = averaging.to(device)
+
+    def mean(self, frames: torch.Tensor) -> torch.Tensor:
+        """Mean over the frames of each utterance: (frames, width) to (utterances, width)."""
+        return frames if self._averaging is None else self._averaging @ frames
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Features of some utterances.
+
+    Attributes:
+        frames: (layers, frames of all utterances, width); valid until the next batch of the same source,
+            which may reuse its memory.
+        segments: which frames belong to which utterance.
+    """
+
+    frames: torch.Tensor
+    segments: Segments
+
+
+class FeatureSource(Protocol):
+    """Where training takes features from.
+
+    Attributes:
+        lengths: frames of each utterance, (N,); 1 where an utterance is its time mean.
+        layers: how many layers a batch holds.
+        width: features per frame.
+        device: where batches are.
+    """
+
+    lengths: NDArray[np.int64]
+    layers: int
+    width: int
+    device: torch.device
+
+    def batch(self, indices: NDArray[np.int64]) -> Batch:
+        """The features of some utterances, in the order of ``indices``."""
+
+
+class PackedFeatures:
+    """Features that are wholly in memory, or on the GPU, in the type they were stored in.
+
+    Batches are gathered and converted on the device, so that an epoch moves nothing over the bus.
+    """
+
+    def __init__(
+        self, frames: torch.Tensor, lengths: NDArray[np.int64], dtype: torch.dtype = torch.float32
+    ) -> None:
+        """Take all frames, (layers, frames of the corpus, width), and the frames of each utterance, (N,)."""
+        if int(lengths.sum()) != frames.shape[1]:
+            raise ValueError(f"{frames.shape[1]} frames for utterances of {int(lengths.sum())} frames")
+        self.lengths = lengths
+        self.layers, self.width = frames.shape[0], frames.shape[2]
+        self.device = frames.device
+        self._frames, self._dtype = frames, dtype
+        self._starts = np.cumsum(lengths) - lengths
+
+    def batch(self, indices: NDArray[np.int64]) -> Batch:
+        """The features of some utterances, in the order of ``indices``."""
+        lengths = self.lengths[indices]
+        before = np.cumsum(lengths) - lengths
+        rows = np.arange(int(lengths.sum())) + np.repeat(self._starts[indices] - before, lengths)
+        gathered = self._frames.index_select(1, torch.from_numpy(rows).to(self.device))
+        segments = Segments(lengths.tolist(), self._dtype, self.device)
+        return Batch(gathered.to(self._dtype), segments)
+
+
+class ViewedFeatures:
+    """Features read utterance by utterance from arrays that someone else holds, such as a memory map.
+
+    What is in memory is one batch, whatever the size of the corpus; the operating system keeps the file's
+    pages that fit. One buffer serves all batches, because fresh pages cost more than the copy into them.
+    """
+
+    def __init__(
+        self,
+        view: Callable[[int], NDArray[Any]],
+        lengths: NDArray[np.int64],
+        layers: int,
+        width: int,
+        device: torch.device | None = None,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        """Describe the features.
+
+        Args:
+            view: gives an utterance's states, (layers, frames, width), by its number.
+            lengths: frames of each utterance, (N,).
+            layers: how many layers ``view`` gives.
+            width: features per frame.
+            device: where batches go; the CPU by default.
+            dtype: of the batches.
+        """
+        self.lengths, self.layers, self.width = lengths, layers, width
+        self.device = device or torch.device("cpu")
+        self._view, self._dtype = view, dtype
+        self._buffer = torch.empty(0)
+
+    def batch(self, indices: NDArray[np.int64]) -> Batch:
+        """The features of some utterances, in the order of ``indices``."""
+        lengths = self.lengths[indices].tolist()
+        views = [_borrow(self._view(int(index))) for index in indices]
+        # On the CPU the copy converts; to a GPU the stored type travels, which is half the bytes.
+        kept = self._dtype if self.device.type == "cpu" else views[0].dtype
+        packed = self._room(sum(lengths), kept)
+        for part, states in zip(torch.split(packed, lengths, dim=1), views, strict=True):
+            part.copy_(states)
+        frames = packed.to(self.device).to(self._dtype)
+        return Batch(frames, Segments(lengths, self._dtype, self.device))
+
+    def _room(self, frames: int, dtype: torch.dtype) -> torch.Tensor:
+        needed = self.layers * frames * self.width
+        if self._buffer.numel() < needed or self._buffer.dtype != dtype:
+            self._buffer = torch.empty(needed + needed // 4, dtype=dtype)
+        return self._buffer[:needed].view(self.layers, frames, self.width)
+
+
+class _Alias:
+    """The memory of a read-only array, described as writable; it keeps the array alive."""
+
+    def __init__(self, array: NDArray[Any]) -> None:
+        self.array = array
+        address, _ = array.__array_interface__["data"]
+        self.__array_interface__ = {**array.__array_interface__, "data": (address, False)}
+
+
+def _borrow(array: NDArray[Any]) -> torch.Tensor:
+    """A tensor over an array's memory, only ever read from: torch warns of arrays it could not write to."""
+    return torch.from_numpy(array if array.flags.writeable else np.asarray(_Alias(array)))
