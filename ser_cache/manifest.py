@@ -9,9 +9,10 @@ import csv
 import io
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from operator import attrgetter, itemgetter
 from pathlib import Path
 
 from ser_cache.errors import ManifestError
@@ -44,10 +45,18 @@ REQUIRED_COLUMNS = ("id", "path", "speaker", "emotion", "code", "language", "sam
 OPTIONAL_COLUMNS = ("gender", "age", "sentence", "intensity", "race", "ethnicity", "fold")
 COLUMNS = REQUIRED_COLUMNS + OPTIONAL_COLUMNS
 """Every column of ours, in the order they are written; further columns follow, sorted by name."""
+_LABEL_COLUMNS = ("speaker", "emotion", "code", "language", *OPTIONAL_COLUMNS)
+_LABEL = attrgetter(*_LABEL_COLUMNS)
+_COLUMNS = attrgetter(*COLUMNS)
 
 # The rate of audio.SAMPLE_RATE, repeated because importing audio would pull in the decoder.
 _SAMPLE_RATE = 16_000
+_WHOLE_NUMBER = re.compile(r"-?[0-9]{1,15}")
+# What nearly all paths look like; only the others are looked at closely, which costs ten times as much.
+_PLAIN_PATH = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_. ()+-]*(?:/[A-Za-z0-9_][A-Za-z0-9_. ()+-]*)*")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+# An import lists what it left out in <corpus>.failures.csv, beside the manifest.
+_FAILURES = ".failures"
 _CORPUS_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
 
 
@@ -127,24 +136,31 @@ def check_corpus_name(name: str) -> None:
     """Demand a plain file name, because the name becomes one in manifests and cache.
 
     Raises:
-        ManifestError: it holds anything but letters, digits, ``-``, ``_`` and ``.``, or starts with a dot.
+        ManifestError: it holds anything but letters, digits, ``-``, ``_`` and ``.``, starts with a dot, or
+            ends in ``.failures``.
     """
-    if not _CORPUS_NAME.fullmatch(name):
+    if not _CORPUS_NAME.fullmatch(name) or name.endswith(_FAILURES):
         raise ManifestError(
             f"{name!r} cannot be the name of a corpus; "
-            "use letters, digits, '-', '_' and '.', not starting with a dot."
+            "use letters, digits, '-', '_' and '.', not starting with a dot nor ending in '.failures'."
         )
 
 
 def list_manifests(folder: Path) -> dict[str, Path]:
     """The manifests in a folder, by corpus, sorted; empty when the folder does not exist.
 
+    Files named ``<corpus>.failures.csv``, the lists of what an import left out, are none.
+
     Raises:
         ManifestError: a CSV file there has a name that no corpus can have.
     """
     if not folder.is_dir():
         return {}
-    paths = sorted(path for path in folder.glob("*.csv") if not path.name.startswith("."))
+    paths = sorted(
+        path
+        for path in folder.glob("*.csv")
+        if not path.name.startswith(".") and not path.stem.endswith(_FAILURES)
+    )
     for path in paths:
         check_corpus_name(path.stem)
     return {path.stem: path for path in paths}
@@ -175,81 +191,78 @@ class _Checker:
     def __init__(self) -> None:
         self._ids: set[str] = set()
         self._paths: set[str] = set()
-        # Speakers, emotions, codes and the like repeat thousands of times; each value is looked at once.
-        self._emotions: set[str] = set()
-        self._cells: set[str] = set()
+        # Speakers, labels and the like repeat thousands of times: each combination is looked at once.
+        self._accepted: set[tuple[str, ...]] = set()
 
     def complaint(self, utterance: Utterance) -> str:
         """What is wrong with an utterance, as a sentence that says what to do; empty when it is right."""
         return (
-            self._missing(utterance)
-            or self._identity(utterance)
+            self._identity(utterance)
             or self._label(utterance)
             or self._audio(utterance)
-            or self._others(utterance)
+            or (self._extra(utterance) if utterance.extra else "")
         )
 
-    @staticmethod
-    def _missing(utterance: Utterance) -> str:
-        if utterance.id and utterance.path and utterance.speaker and utterance.emotion:
-            return ""
-        column = next(name for name in ("id", "path", "speaker", "emotion") if not getattr(utterance, name))
-        return f"the {column} is missing; fill it in or remove the row."
-
     def _identity(self, utterance: Utterance) -> str:
+        for column, text in (("id", utterance.id), ("path", utterance.path)):
+            if _PLAIN_PATH.fullmatch(text) is None or len(text) > LONGEST_CELL:
+                complaint = _own_complaint(column, text, needed=True)
+                if complaint:
+                    return complaint
+                complaint = path_complaint(text) if column == "path" else ""
+                if complaint:
+                    return complaint
         if utterance.id in self._ids:
             return f"the id {utterance.id!r} stands there twice; ids must be unique."
         if utterance.path in self._paths:
             return f"the path {utterance.path!r} stands there twice; list each file once."
         self._ids.add(utterance.id)
         self._paths.add(utterance.path)
-        for column, text in (("id", utterance.id), ("path", utterance.path)):
-            if len(text) > LONGEST_CELL or text[0] in "=@" or not text.isascii():
-                complaint = cell_complaint(column, text)
-                if complaint:
-                    return complaint
-        if CONTROL.search(utterance.id):
-            return f"the id {utterance.id[:80]!r} holds a control character; rename the file."
-        return path_complaint(utterance.path)
+        return ""
 
     def _label(self, utterance: Utterance) -> str:
-        if utterance.emotion in self._emotions:
+        texts = _LABEL(utterance)
+        if texts in self._accepted:
             return ""
-        complaint = cell_complaint("emotion", utterance.emotion) or emotion_complaint(utterance.emotion)
+        for column, text in zip(_LABEL_COLUMNS, texts, strict=True):
+            complaint = _own_complaint(column, text, needed=column in {"speaker", "emotion"})
+            if complaint:
+                return complaint
+        complaint = emotion_complaint(utterance.emotion)
         if not complaint:
-            self._emotions.add(utterance.emotion)
+            self._accepted.add(texts)
         return complaint
 
     @staticmethod
     def _audio(utterance: Utterance) -> str:
         if utterance.samples < 0:
             return f"samples is {utterance.samples}; it cannot be negative, make the manifest anew."
-        if not _SHA256.fullmatch(utterance.sha256):
+        if _SHA256.fullmatch(utterance.sha256) is None:
             return (
                 f"the sha256 {utterance.sha256[:80]!r} is not 64 lower-case hexadecimal digits; "
                 "make the manifest anew."
             )
         return ""
 
-    def _others(self, utterance: Utterance) -> str:
-        for column in ("speaker", "code", "language", *OPTIONAL_COLUMNS):
-            text: str = getattr(utterance, column)
-            if text not in self._cells:
-                complaint = cell_complaint(column, text)
-                if not complaint and column == "speaker" and CONTROL.search(text):
-                    complaint = f"the speaker {text[:80]!r} holds a control character; rename it."
-                if complaint:
-                    return complaint
-                self._cells.add(text)
+    @staticmethod
+    def _extra(utterance: Utterance) -> str:
         for column, text in utterance.extra:
-            if column in COLUMNS or not column.strip():
+            if column in COLUMNS or not column or column != column.strip():
                 return f"{column!r} cannot be the name of a further column; choose another."
-            complaint = cell_complaint(f"name of column {column[:40]!r}", column) or cell_complaint(
-                column, text
-            )
+            complaint = _own_complaint("name of a column", column) or cell_complaint(column, text)
             if complaint:
                 return complaint
         return ""
+
+
+def _own_complaint(column: str, text: str, needed: bool = False) -> str:
+    """Why a column of ours cannot hold a text; stricter than for further columns, which may have lines."""
+    if needed and not text:
+        return f"the {column} is missing; fill it in or remove the row."
+    complaint = cell_complaint(column, text)
+    if not complaint and CONTROL.search(text):
+        complaint = f"the {column} {text[:80]!r} holds a control character; remove it."
+    return complaint
 
 
 def validate(manifest: Manifest) -> None:
@@ -291,7 +304,7 @@ def write_manifest(path: Path, manifest: Manifest) -> None:
         extra = dict(utterance.extra)
         rows.writerow(
             [
-                *(getattr(utterance, column) for column in COLUMNS),
+                *_COLUMNS(utterance),
                 *(extra.get(column, "") for column in further),
             ]
         )
@@ -322,35 +335,44 @@ def read_manifest(path: Path) -> Manifest:
 
 def _utterances(path: Path, rows: Rows) -> Iterator[tuple[int, Utterance]]:
     """Utterances with their row numbers; repeated strings are shared, which saves memory in large corpora."""
-    place = {column: rows.columns.index(column) for column in COLUMNS if column in rows.columns}
-    texts = [place[column] for column in ("speaker", "emotion", "code", "language")]
-    optional = [(column, place[column]) for column in OPTIONAL_COLUMNS if column in place]
-    further = sorted((column, at) for at, column in enumerate(rows.columns) if column not in COLUMNS)
+    place = {column: at for at, column in enumerate(rows.columns)}
+    # A column the file lacks is read from an empty cell put behind the others.
+    unique = itemgetter(*(place[column] for column in ("id", "path", "samples", "sha256")))
+    repeated = itemgetter(*(place.get(column, len(rows.columns)) for column in _LABEL_COLUMNS))
+    further = sorted((column, at) for column, at in place.items() if column not in COLUMNS)
     shared: dict[str, str] = {}
+    combinations: dict[tuple[str, ...], tuple[str, ...]] = {}
     share = shared.setdefault
     for row, cells in rows.cells:
-        samples = cells[place["samples"]]
-        if not (samples.removeprefix("-").isdecimal() and samples.isascii() and len(samples) <= 15):
+        cells.append("")
+        id_, file, samples, sha256 = unique(cells)
+        if not _WHOLE_NUMBER.fullmatch(samples):
             raise ManifestError(
                 f"{path}, row {row}: samples is {samples[:40]!r}, not a whole number; make the manifest anew."
             )
-        speaker, emotion, code, language = (share(cells[at], cells[at]) for at in texts)
-        yield (
-            row,
-            Utterance(
-                cells[place["id"]],
-                cells[place["path"]],
-                speaker,
-                emotion,
-                code,
-                language,
-                int(samples),
-                cells[place["sha256"]],
-                extra=_pairs((column, share(cells[at], cells[at])) for column, at in further),
-                **{column: share(cells[at], cells[at]) for column, at in optional},
-            ),
+        texts = repeated(cells)
+        known = combinations.get(texts)
+        if known is None:
+            known = combinations[texts] = tuple(share(text, text) for text in texts)
+        # Spelled out, because keywords and starred arguments take half as long again.
+        speaker, emotion, code, language, gender, age, sentence, intensity, race, ethnicity, fold = known
+        extra = tuple([(column, share(cells[at], cells[at])) for column, at in further if cells[at]])
+        utterance = Utterance(
+            id_,
+            file,
+            speaker,
+            emotion,
+            code,
+            language,
+            int(samples),
+            sha256,
+            gender,
+            age,
+            sentence,
+            intensity,
+            race,
+            ethnicity,
+            fold,
+            extra,
         )
-
-
-def _pairs(cells: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
-    return tuple((column, text) for column, text in cells if text)
+        yield row, utterance

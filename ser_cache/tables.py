@@ -11,6 +11,8 @@ from ser_cache.errors import ManifestError
 LONGEST_CELL = 4096
 """Characters; a path cannot be longer on the systems this runs on."""
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+# A carriage return is among them because Python 3.11 writes one without the quotes it needs to read it back.
+_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 _DRIVE = re.compile(r"[A-Za-z]:[/\\]")
 _EMOTION = re.compile(r"[^\W\d_]+(?:[ _-][^\W\d_]+)*")
 
@@ -142,6 +144,6 @@ def cell_complaint(column: str, text: str) -> str:
         return (
             f"the {column} {text[:40]!r} starts like a spreadsheet's formula; write it without {text[0]!r}."
         )
-    if "\0" in text:
-        return f"the {column} holds a NUL character; remove it."
+    if _UNPRINTABLE.search(text):
+        return f"the {column} holds a control character; only tabs and line feeds are allowed, remove it."
     return _encoding_complaint(column, text)

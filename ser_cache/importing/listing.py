@@ -89,7 +89,7 @@ def read_table(table: Path, root: Path, labels: Labels | None = None) -> Listing
     seen: dict[str, int] = {}
     clips, failures = [], []
     for row, cells in rows.cells:
-        texts = dict(zip(rows.columns, (cell.strip() for cell in cells), strict=True))
+        texts = dict(zip(rows.columns, (_one_newline(cell).strip() for cell in cells), strict=True))
         _check_table_row(f"{table}, row {row}", texts)
         first = seen.setdefault(texts["path"], row)
         if first != row:
@@ -105,6 +105,10 @@ def read_table(table: Path, root: Path, labels: Labels | None = None) -> Listing
     if not clips and not failures:
         raise ManifestError(f"{table} has no rows below its header; add one per clip.")
     return Listing(label(clips, given), tuple(failures))
+
+
+def _one_newline(cell: str) -> str:
+    return cell.replace("\r\n", "\n").replace("\r", "\n") if "\r" in cell else cell
 
 
 def _check_table_row(where: str, texts: Mapping[str, str]) -> None:
