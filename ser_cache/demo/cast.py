@@ -33,7 +33,7 @@ EMOTIONS: dict[str, Cues] = {
     "neutral": Cues(rate=1.00, pitch=0.0, span=1.00, loudness=0.0),
     # Both: fast, high intensity, high and variable F0.
     "anger": Cues(rate=1.15, pitch=3.0, span=1.70, loudness=6.5),
-    # Both: fast, medium to high intensity, high and variable F0.
+    # Both: medium to high intensity, high and variable F0, and rather fast.
     "happiness": Cues(rate=1.12, pitch=5.0, span=1.70, loudness=2.0),
     # Both: fast, high F0. Juslin & Laukka: little F0 variability, and low intensity except in panic.
     "fear": Cues(rate=1.28, pitch=6.0, span=0.55, loudness=-3.0),

@@ -17,6 +17,7 @@ from ser_cache.manifest import Utterance
 from ser_cache.store import (
     CODECS,
     DONE,
+    OVERHEAD,
     PENDING,
     SCHEMA,
     SUPERSEDED,
@@ -34,6 +35,7 @@ from ser_cache.store import (
 )
 
 DEFAULT_CODEC = "fp16"
+_OWN_CODECS = {"mfcc": "fp32"}  # small, and its first coefficient is in the hundreds
 
 
 @dataclass(frozen=True)
@@ -254,7 +256,7 @@ def plan(
         superseded=superseded,
         frames=sum(outline.frames(utterance.samples) for utterance in todo),
         seconds=sum(utterance.samples for utterance in todo) / SAMPLE_RATE,
-        bytes=_bytes_of([row for part in new for row in part.new_rows or ()], outline, fingerprint),
+        bytes=sum(_bytes_of(part.new_rows or (), outline, fingerprint) for part in new),
         free=shutil.disk_usage(_nearest_existing(folder)).free,
     )
 
@@ -337,12 +339,12 @@ def _bytes_of(rows: Sequence[Row], outline: Outlined, fingerprint: Fingerprint) 
     width = outline.geometry.width
     per_row = row_bytes(fingerprint.storage, width) + max((len(row.id.encode()) for row in rows), default=0)
     frames = sum(row.frames for row in rows)
-    return frames * frame_bytes(fingerprint.storage, width) + len(rows) * per_row
+    return OVERHEAD + frames * frame_bytes(fingerprint.storage, width) + len(rows) * per_row
 
 
 def _own_codec(outline: Outlined) -> str:
-    """What an extractor's features are stored in unless the user says otherwise; most say nothing of it."""
-    return str(getattr(outline, "codec", DEFAULT_CODEC))
+    """What an extractor's features are stored in unless the user says otherwise."""
+    return _OWN_CODECS.get(outline.name, DEFAULT_CODEC)
 
 
 def _ranges(layers: Sequence[int]) -> str:

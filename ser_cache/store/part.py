@@ -20,10 +20,19 @@ from numpy.typing import NDArray
 from ser_cache.errors import CacheError
 from ser_cache.files import replacing
 from ser_cache.store.fingerprint import Fingerprint
-from ser_cache.store.schema import CHECKSUM_DTYPE, PENDING, STATE_DTYPE, Field, Row, fields
+from ser_cache.store.schema import (
+    CHECKSUM_DTYPE,
+    OVERHEAD,
+    PENDING,
+    STATE_DTYPE,
+    Field,
+    Row,
+    fields,
+    row_bytes,
+)
 from ser_cache.store.seal import USER_BLOCK, Span, check_seal, write_seal
 
-_ALIGNMENT = 4096  # a page: maps and direct reads of a dataset start on its first byte
+_PAGE = 4096  # datasets of a page or more start on one, as maps and direct reads like it
 _ZEROS = bytes(1 << 20)
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NO_FALLOCATE = {errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
@@ -123,9 +132,13 @@ def create_part(
     """
     try:
         with replacing(path) as temporary:
+            # HDF5 answers a full disk with tracebacks on stderr, so room for what it writes is tried first.
+            temporary.touch()
+            _reserve(temporary, _header_bytes(rows), [])
             positions = _build(temporary, path, fingerprint, rows, width, provenance)
             write_seal(temporary, list(positions.values()))
-            _reserve(temporary, [span for name, span in positions.items() if name != "state"])
+            zeros = [span for name, span in positions.items() if name != "state"]
+            _reserve(temporary, temporary.stat().st_size, zeros)
     except OSError as error:
         raise write_error(path, error) from error
     return open_part(path)
@@ -175,13 +188,14 @@ def remove_leftovers(folder: Path) -> None:
 
 def write_error(path: Path, error: OSError) -> CacheError:
     """What to tell the user when the system refuses to write to a part."""
+    reason = os.strerror(error.errno) if error.errno else str(error)
     if error.errno in _NO_SPACE:
         return CacheError(
-            f"no space left for {path} ({error.strerror}): free some, or set a cache elsewhere with --cache; "
+            f"no space left for {path} ({reason}): free some, or set a cache elsewhere with --cache; "
             "then run the same command again, which goes on where it was."
         )
     return CacheError(
-        f"{path} cannot be written ({error.strerror}): make the folder writable, or set another with --cache."
+        f"{path} cannot be written ({reason}): make the folder writable, or set another with --cache."
     )
 
 
@@ -213,8 +227,8 @@ def _build(
         "w",
         locking=False,  # the name is ours alone, and some network file systems cannot lock
         userblock_size=USER_BLOCK,
-        alignment_threshold=1,
-        alignment_interval=_ALIGNMENT,
+        alignment_threshold=_PAGE,
+        alignment_interval=_PAGE,
     ) as file:
         file.attrs.update(attributes)
         for name, values in constant.items():
@@ -249,16 +263,27 @@ def _positions(file: h5py.File) -> dict[str, int]:
     return {name: file[name].id.get_offset() if file[name].size else USER_BLOCK for name in names}
 
 
-def _reserve(path: Path, spans: Sequence[Span]) -> None:
-    """Claim the blocks of a sparse file, so that a full disk shows now and not after hours of work."""
+def _header_bytes(rows: Sequence[Row]) -> int:
+    """An upper bound of what HDF5 itself writes: the constant columns, its structures and padding."""
+    longest = max((len(row.id.encode()) for row in rows), default=0)
+    return OVERHEAD + len(rows) * (longest + row_bytes({"codec": "fp16", "layers": []}, 0))
+
+
+def _reserve(path: Path, size: int, zeros: Sequence[Span]) -> None:
+    """Claim the blocks of a sparse file, so that a full disk shows now and not after hours of work.
+
+    Args:
+        path: the file.
+        size: its size.
+        zeros: what to fill with zeros where the system cannot claim blocks.
+    """
     with path.open("r+b") as file:
-        size = os.fstat(file.fileno()).st_size
         try:
             os.posix_fallocate(file.fileno(), 0, size)
         except (AttributeError, OSError) as error:
             if isinstance(error, OSError) and error.errno not in _NO_FALLOCATE:
                 raise
-            for start, count in spans:
+            for start, count in zeros:
                 file.seek(start)
                 for done in range(0, count, len(_ZEROS)):
                     file.write(_ZEROS[: count - done])

@@ -26,6 +26,10 @@ LARGEST = {"fp16": 65504.0, "fp32": float(np.finfo(np.float32).max)}
 """The largest absolute value each codec holds."""
 
 
+OVERHEAD = 1 << 16
+"""Bytes of a part beside its columns and features, at most: seal, HDF5's structures, attributes, padding."""
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """One utterance's constant columns.
