@@ -184,7 +184,7 @@ def _fetch_weights(source: Source, commit: str, online: bool) -> None:
             if missing:
                 raise _unavailable(source, missing[0], online)
         return
-    raise _unavailable(source, "weights", online)
+    raise _unavailable(source, "the weights", online)
 
 
 def _fetch(source: Source, revision: str, name: str, online: bool) -> Path | None:
@@ -218,10 +218,12 @@ def _fetch(source: Source, revision: str, name: str, online: bool) -> Path | Non
 def _unavailable(source: Source, what: str, online: bool) -> BackboneError:
     revision = f" at {source.revision}" if source.revision else ""
     if online:
-        return BackboneError(f"{source.hub_id}{revision} gave no {what}; is it a transformers checkpoint?")
+        return BackboneError(
+            f"{source.hub_id}{revision} does not hold {what}; it is no transformers checkpoint."
+        )
     command = f"hf download {source.hub_id}" + (f" --revision {source.revision}" if source.revision else "")
     return BackboneError(
-        f"{source.hub_id}: {what}{revision} is not in the hub's local cache and the hub is out of reach; "
+        f"{source.hub_id}: the hub's local cache lacks {what}{revision}, and the hub is out of reach; "
         f"run `{command}` where there is network (HF_HOME says where it goes), or give a local folder."
     )
 

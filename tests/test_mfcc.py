@@ -1,0 +1,106 @@
+"""MFCC against librosa, and its shape as an extractor."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ser_cache.errors import SerCacheError
+from ser_cache.mfcc import MfccExtractor, MfccOptions, mel_filters
+
+
+def voiced(samples: int, seed: int = 0) -> np.ndarray:
+    """A gliding tone with noise, louder in the middle: (samples,) at 16 kHz."""
+    rng = np.random.default_rng(seed)
+    time = np.arange(samples) / 16_000
+    tone = np.sin(2 * np.pi * (180 * time + 40 * time**2)) * np.hanning(samples)
+    return (0.3 * tone + 0.01 * rng.standard_normal(samples)).astype(np.float32)
+
+
+def relative_error(ours: np.ndarray, theirs: np.ndarray) -> float:
+    return float(np.linalg.norm(ours - theirs) / np.linalg.norm(theirs))
+
+
+@pytest.mark.parametrize("samples", [2048, 2049, 16_000, 31_999, 80_000])
+def test_coefficients_equal_those_of_librosa(samples):
+    librosa = pytest.importorskip("librosa")
+    audio = voiced(samples)
+    theirs = librosa.feature.mfcc(y=audio, sr=16_000, n_mfcc=13).T
+    ours = MfccExtractor().prepare(audio)
+    assert ours.shape == theirs.shape
+    assert ours.dtype == np.float32
+    assert relative_error(ours, theirs) < 1e-5
+    np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5 * np.abs(theirs).max())
+
+
+def test_other_settings_equal_those_of_librosa():
+    librosa = pytest.importorskip("librosa")
+    audio = voiced(20_000)
+    options = MfccOptions(coefficients=40, fft_samples=400, hop_samples=160, bands=64)
+    theirs = librosa.feature.mfcc(y=audio, sr=16_000, n_mfcc=40, n_fft=400, hop_length=160, n_mels=64).T
+    assert relative_error(MfccExtractor(options).prepare(audio), theirs) < 1e-5
+
+
+def test_mel_filters_equal_those_of_librosa():
+    librosa = pytest.importorskip("librosa")
+    theirs = librosa.filters.mel(sr=16_000, n_fft=2048, n_mels=128).T
+    np.testing.assert_allclose(mel_filters(2048, 128), theirs, atol=1e-8)
+
+
+def test_first_clip_keeps_its_golden_coefficients():
+    frame = MfccExtractor().prepare(voiced(16_000))[15]
+    np.testing.assert_allclose(frame[:4], GOLDEN, rtol=1e-4)
+
+
+GOLDEN = [-218.31206, 15.572145, 20.108437, 17.888918]  # librosa 0.11.0, NumPy 2.4
+
+
+@pytest.mark.parametrize("audio", [np.zeros(16_000, np.float32), np.zeros(1, np.float32), voiced(320)])
+def test_silence_and_clips_shorter_than_a_window_give_finite_frames_without_warnings(audio):
+    extractor = MfccExtractor()
+    frames = extractor.prepare(audio)
+    assert frames.shape == (extractor.frames(len(audio)), 13)
+    assert np.isfinite(frames).all()
+
+
+@settings(max_examples=30, deadline=None)
+@given(samples=st.integers(1, 20_000), longest=st.sampled_from([None, 0.5, 3.0]))
+def test_frames_are_as_many_as_announced(samples, longest):
+    extractor = MfccExtractor(MfccOptions(max_seconds=longest))
+    assert len(extractor.prepare(voiced(samples))) == extractor.frames(samples)
+
+
+def test_a_batch_is_the_clips_one_after_another():
+    extractor = MfccExtractor()
+    batch = [extractor.prepare(voiced(n)) for n in (4_000, 9_000)]
+    emitted = []
+    extractor.forward(batch, [1], lambda layer, states: emitted.append((layer, states.numpy())))
+    ((layer, states),) = emitted
+    assert layer == 1
+    np.testing.assert_array_equal(states, np.concatenate(batch))
+
+
+def test_settings_show_in_variant_and_identity():
+    plain, wide = MfccExtractor(), MfccExtractor(MfccOptions(coefficients=40, max_seconds=6))
+    assert (plain.name, plain.variant, plain.geometry.layers, plain.geometry.width) == ("mfcc", "", (1,), 13)
+    assert (wide.variant, wide.geometry.width) == ("n40+max6s", 40)
+    assert plain.identity != wide.identity
+
+
+@pytest.mark.parametrize("settings", [{"coefficients": 0}, {"coefficients": 200}, {"max_seconds": 0}])
+def test_settings_that_give_nothing_are_refused(settings):
+    with pytest.raises(SerCacheError):
+        MfccOptions(**settings)
+
+
+def test_neither_librosa_nor_torch_is_needed_for_the_coefficients():
+    code = (
+        "import sys, numpy; from ser_cache.mfcc import MfccExtractor;"
+        "MfccExtractor().prepare(numpy.zeros(4000, numpy.float32));"
+        "print([name for name in ('librosa', 'numba', 'torch') if name in sys.modules])"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
