@@ -363,4 +363,4 @@ def _nearest_existing(folder: Path) -> Path:
 
 
 def _size(count: int) -> str:
-    return f"{count / 1e9:.2f} GB"
+    return f"{count / 1e9:.2f} GB" if count >= 1e7 else f"{count / 1e3:.0f} kB"
