@@ -1,0 +1,45 @@
+"""Runs on disk: what was trained on what, what it predicted, and how good that was.
+
+Nothing here imports torch, so listing runs is quick.
+"""
+
+from ser_cache.results.config import (
+    SCHEMA,
+    RunConfig,
+    RunData,
+    manifest_digest,
+    splits_as_json,
+)
+from ser_cache.results.folder import (
+    Found,
+    Run,
+    TrainedModel,
+    find,
+    list_runs,
+    read_predictions,
+    read_run,
+    write_run,
+)
+from ser_cache.results.scoring import HEADLINE, FoldPredictions, score_run
+from ser_cache.results.summary import RunSummary, summarise
+
+__all__ = [
+    "HEADLINE",
+    "SCHEMA",
+    "FoldPredictions",
+    "Found",
+    "Run",
+    "RunConfig",
+    "RunData",
+    "RunSummary",
+    "TrainedModel",
+    "find",
+    "list_runs",
+    "manifest_digest",
+    "read_predictions",
+    "read_run",
+    "score_run",
+    "splits_as_json",
+    "summarise",
+    "write_run",
+]

@@ -1,0 +1,131 @@
+"""What makes a run what it is: the choices, the data they were applied to, and the name that follows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from ser_cache.errors import ResultsError
+from ser_cache.files import sha256_of_value
+
+if TYPE_CHECKING:
+    from ser_cache.manifest import Utterance
+    from ser_cache.splits import Split
+
+SCHEMA = 1
+"""Of the run folder. A folder with a higher number was written by a newer version and is not read."""
+
+
+@dataclass(frozen=True)
+class RunData:
+    """What the choices were applied to; where it differs, a run is stale.
+
+    Attributes:
+        fingerprint: digest of the cached features.
+        manifest: digest of ids, labels, speakers and audio hashes of the utterances used.
+        splits: digest of who was on which side.
+    """
+
+    fingerprint: str
+    manifest: str
+    splits: str
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Everything that decides the result of a run, but for machine and library versions.
+
+    Attributes:
+        corpus: name of the corpus.
+        backbone: folder name of the backbone in the cache, variant included.
+        head: name of the head.
+        layers: the layers the head was fed.
+        classes: emotion names in the order of class numbers.
+        split: the kind of split and its settings.
+        protocol: name and settings of head and training.
+        seeds: the models' seeds.
+        data: what it was applied to.
+    """
+
+    corpus: str
+    backbone: str
+    head: str
+    layers: tuple[int, ...]
+    classes: tuple[str, ...]
+    split: Mapping[str, Any]
+    protocol: Mapping[str, Any]
+    seeds: tuple[int, ...]
+    data: RunData
+
+    def choices(self) -> dict[str, Any]:
+        """Everything but the data, as JSON."""
+        values = self.to_json()
+        del values["data"]
+        return values
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it, with the schema, as JSON."""
+        values = asdict(self)
+        listed = {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+        return {"schema": SCHEMA, **listed}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> RunConfig:
+        """The inverse of :meth:`to_json`; raises KeyError or TypeError where something is missing."""
+        return cls(
+            corpus=values["corpus"],
+            backbone=values["backbone"],
+            head=values["head"],
+            layers=tuple(values["layers"]),
+            classes=tuple(values["classes"]),
+            split=dict(values["split"]),
+            protocol=dict(values["protocol"]),
+            seeds=tuple(values["seeds"]),
+            data=RunData(**values["data"]),
+        )
+
+    @property
+    def prefix(self) -> str:
+        """What the folders of all runs of this corpus, backbone and head begin with."""
+        return f"{self.corpus}-{self.backbone}-{self.head}-"
+
+    @cached_property
+    def run_id(self) -> str:
+        """The name of the folder: corpus, backbone, head, and ten digits of the configuration's hash."""
+        return self.prefix + sha256_of_value(self.to_json())[:10]
+
+
+def manifest_digest(utterances: Iterable[Utterance]) -> str:
+    """Hash of what training takes from a manifest, in any order: ids, emotions, speakers, audio hashes."""
+    return sha256_of_value(sorted([u.id, u.emotion, u.speaker, u.sha256] for u in utterances))
+
+
+def splits_as_json(splits: Sequence[Split]) -> dict[str, Any]:
+    """Every fold with the ids of its sides."""
+    folds = [
+        {
+            "fold": split.fold,
+            "speaker_disjoint": split.speaker_disjoint,
+            "train": list(split.train),
+            "validation": list(split.validation),
+            "test": list(split.test),
+        }
+        for split in splits
+    ]
+    return {"schema": SCHEMA, "folds": folds}
+
+
+def check_schema(schema: object, where: str) -> None:
+    """Refuse what a newer version wrote.
+
+    Raises:
+        ResultsError: the schema is missing or higher than ours.
+    """
+    if not isinstance(schema, int):
+        raise ResultsError(f"{where} has no schema number; it is damaged: delete it and run again.")
+    if schema > SCHEMA:
+        raise ResultsError(
+            f"{where} is of a newer version (schema {schema}, ours {SCHEMA}); upgrade ser_cache."
+        )

@@ -1,0 +1,169 @@
+"""From predictions to what a run reports: pooled over folds, per fold, per class, over seeds and speakers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ser_cache import metrics
+from ser_cache.metrics import Scores, score
+from ser_cache.statistics import (
+    Statistic,
+    no_interval_reason,
+    speaker_interval,
+    spread,
+)
+
+HEADLINE = ("ua", "wa", "macro_f1", "weighted_f1")
+"""The four scores of every table, in its order."""
+
+
+@dataclass(frozen=True)
+class FoldPredictions:
+    """What one model said about the test side of one fold.
+
+    Attributes:
+        fold: name of the fold.
+        seed: of the model.
+        ids: tested utterances, (n).
+        speakers: who speaks them, (n).
+        truth: class numbers, (n,).
+        scores: softmax probabilities, (n, k).
+    """
+
+    fold: str
+    seed: int
+    ids: tuple[str, ...]
+    speakers: tuple[str, ...]
+    truth: NDArray[np.int64]
+    scores: NDArray[np.float64]
+
+    @property
+    def predicted(self) -> NDArray[np.int64]:
+        """The class with the highest probability, the first of equals, (n,)."""
+        return np.asarray(self.scores.argmax(axis=1), dtype=np.int64)
+
+
+def score_run(predictions: Sequence[FoldPredictions], classes: Sequence[str]) -> dict[str, Any]:
+    """Everything a run reports, as JSON.
+
+    The headline pools the predictions of all folds, seed by seed, and averages macro F1 over all classes;
+    with one fold alone, over the classes in its truth. The mean of folds stands beside it. Every mean and
+    standard deviation (n - 1) is over seeds.
+
+    Args:
+        predictions: one entry per fold and seed.
+        classes: names of the k classes.
+    """
+    folds = sorted({part.fold for part in predictions})
+    seeds = sorted({part.seed for part in predictions})
+    single = len(folds) == 1
+    pooled = {seed: _pooled(predictions, seed, classes, present_only=single) for seed in seeds}
+    per_fold = [(part.fold, part.seed, _scores(part, classes)) for part in predictions]
+    fold_means = [_mean([_headline(scores) for _, s, scores in per_fold if s == seed]) for seed in seeds]
+    return {
+        "classes": list(classes),
+        "seeds": seeds,
+        "folds": folds,
+        "macro_f1_over": "the classes in the test truth" if single else "all classes",
+        "pooled": {
+            "per_seed": [{"seed": seed, **_headline(pooled[seed])} for seed in seeds],
+            **_over_seeds([_headline(pooled[seed]) for seed in seeds]),
+        },
+        "mean_of_folds": {
+            "per_fold": [
+                {"fold": fold, "seed": seed, **_headline(scores)} for fold, seed, scores in per_fold
+            ],
+            **_over_seeds(fold_means),
+        },
+        "per_class": _per_class(list(pooled.values()), classes),
+        "confusion": np.sum([scores.confusion for scores in pooled.values()], axis=0).tolist(),
+        "interval": _intervals(predictions, seeds, len(classes), single=single),
+    }
+
+
+def _scores(part: FoldPredictions, classes: Sequence[str]) -> Scores:
+    return score(part.truth, part.predicted, classes, present_only=True)
+
+
+def _pooled(
+    predictions: Sequence[FoldPredictions], seed: int, classes: Sequence[str], *, present_only: bool
+) -> Scores:
+    parts = [part for part in predictions if part.seed == seed]
+    truth = np.concatenate([part.truth for part in parts])
+    predicted = np.concatenate([part.predicted for part in parts])
+    return score(truth, predicted, classes, present_only=present_only)
+
+
+def _headline(scores: Scores) -> dict[str, float]:
+    return {name: float(getattr(scores, name)) for name in HEADLINE}
+
+
+def _mean(rows: Sequence[dict[str, float]]) -> dict[str, float]:
+    return {name: float(np.mean([row[name] for row in rows])) for name in HEADLINE}
+
+
+def _over_seeds(rows: Sequence[dict[str, float]]) -> dict[str, Any]:
+    """Mean and standard deviation of each score over seeds; the latter null for a single seed."""
+    spreads = {name: spread([row[name] for row in rows]) for name in HEADLINE}
+    return {
+        "mean": {name: value.mean for name, value in spreads.items()},
+        "std": {name: value.std for name, value in spreads.items()},
+    }
+
+
+def _per_class(pooled: Sequence[Scores], classes: Sequence[str]) -> list[dict[str, Any]]:
+    """Means over seeds; the support is the same for every seed."""
+    return [
+        {
+            "class": name,
+            **{
+                kind: float(np.mean([getattr(scores, kind)[number] for scores in pooled]))
+                for kind in ("precision", "recall", "f1")
+            },
+            "support": int(pooled[0].support[number]),
+        }
+        for number, name in enumerate(classes)
+    ]
+
+
+def _intervals(
+    predictions: Sequence[FoldPredictions], seeds: Sequence[int], classes: int, *, single: bool
+) -> dict[str, Any]:
+    """Confidence intervals clustered by speaker, or the reason for none."""
+    speakers = sorted({speaker for part in predictions for speaker in part.speakers})
+    if reason := no_interval_reason(len(speakers)):
+        return {"reason": reason, "speakers": len(speakers)}
+    confusions = _confusions_by_speaker(predictions, seeds, speakers, classes)
+    averaged = np.ones(classes, dtype=np.bool_)
+    if single:
+        averaged = confusions[0].sum(axis=(0, 2)) > 0
+    statistics: dict[str, Statistic] = {
+        "ua": metrics.unweighted_average_recall,
+        "wa": metrics.accuracy,
+        "macro_f1": lambda counts: metrics.macro_f1(counts, averaged),
+        "weighted_f1": metrics.weighted_f1,
+    }
+    found = {name: speaker_interval(confusions, statistic) for name, statistic in statistics.items()}
+    return {
+        "method": "jackknife over test speakers, Student's t",
+        "level": 0.95,
+        "speakers": len(speakers),
+        **{name: [value.low, value.high] for name, value in found.items() if value is not None},
+    }
+
+
+def _confusions_by_speaker(
+    predictions: Sequence[FoldPredictions], seeds: Sequence[int], speakers: Sequence[str], classes: int
+) -> NDArray[np.int64]:
+    """Counts per seed and speaker, (seeds, speakers, k, k)."""
+    counts = np.zeros((len(seeds), len(speakers), classes, classes), dtype=np.int64)
+    row = {speaker: number for number, speaker in enumerate(speakers)}
+    for part in predictions:
+        who = np.array([row[speaker] for speaker in part.speakers])
+        np.add.at(counts[list(seeds).index(part.seed)], (who, part.truth, part.predicted), 1)
+    return counts
