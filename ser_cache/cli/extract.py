@@ -181,8 +181,8 @@ def _show_report(report: ExtractionReport, label: str) -> None:
         return
     speed = report.seconds / max(report.wall_seconds, 1e-9)
     screen.say(
-        f"{label}: {report.done:,} utterances extracted, {report.reused:,} reused; {report.seconds:,.0f} s of "
-        f"audio in {report.wall_seconds:,.1f} s ({speed:.1f} s audio/s); {report.folder}"
+        f"{label}: {report.done:,} utterances extracted, {report.reused:,} reused; {report.seconds:,.0f} s "
+        f"of audio in {report.wall_seconds:,.1f} s ({speed:.1f} s audio/s); {report.folder}"
     )
 
 

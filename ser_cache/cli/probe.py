@@ -1,0 +1,209 @@
+"""``ser probe``: train heads on cached hidden states."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ser_cache import settings
+from ser_cache.cli import screen
+from ser_cache.cli.options import chosen_manifests, where_things_live
+from ser_cache.errors import SettingsError, UnknownNameError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ser_cache.manifest import Manifest
+    from ser_cache.probing import ProbeOptions, RunSummary
+    from ser_cache.protocols import Protocol
+    from ser_cache.statistics import Spread
+    from ser_cache.store import CacheSummary
+
+Job = tuple["Manifest", "CacheSummary"]
+
+COLUMNS = {
+    "corpus": "left",
+    "backbone": "left",
+    "head": "left",
+    "UA": "right",
+    "WA": "right",
+    "macro F1": "right",
+    "weighted F1": "right",
+    "seeds": "right",
+}
+
+
+@click.command(epilog="Example: ser probe --head multilayer --corpus emovo --split loso --seeds 5")
+@click.option(
+    "--head",
+    "heads",
+    multiple=True,
+    metavar="linear|nonlinear|multilayer|all",
+    default=("all",),
+    show_default=True,
+    help="Repeatable.",
+)
+@click.option("--model", "models", multiple=True, help="A backbone in the cache; repeatable [default: all].")
+@click.option("--corpus", "corpora", multiple=True, help="Repeatable [default: all that are cached].")
+@click.option(
+    "--split",
+    default="speaker",
+    show_default=True,
+    metavar="speaker|loso|folds|random|column",
+    help="How to divide: by speaker 80/10/10, leave one speaker out, speaker k-fold, by utterance "
+    "(speaker-dependent), as the manifest's fold column says.",
+)
+@click.option("--split-seed", default=0, show_default=True, help="Seed of the split, apart from the models'.")
+@click.option("--folds", default=5, show_default=True, type=click.IntRange(2), help="For --split folds.")
+@click.option(
+    "--seeds", default=1, show_default=True, type=click.IntRange(1), help="Models per head and fold."
+)
+@click.option("--protocol", default="dasaro2024", show_default=True, help="Settings of a study.")
+@click.option("--epochs", type=click.IntRange(1), help="Instead of the protocol's.")
+@click.option("--learning-rate", type=click.FloatRange(0, min_open=True), help="Instead of the protocol's.")
+@click.option("--batch-size", type=click.IntRange(1), help="Utterances a step, instead of the protocol's.")
+@click.option("--dropout", type=click.FloatRange(0, 1, max_open=True), help="Instead of the protocol's.")
+@click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda", help="Where to train.")
+@click.option("--force", is_flag=True, help="Train again what is there already.")
+@where_things_live("manifests", "cache", "runs")
+def probe(
+    heads: tuple[str, ...],
+    models: tuple[str, ...],
+    corpora: tuple[str, ...],
+    split: str,
+    split_seed: int,
+    folds: int,
+    seeds: int,
+    protocol: str,
+    epochs: int | None,
+    learning_rate: float | None,
+    batch_size: int | None,
+    dropout: float | None,
+    device: str,
+    force: bool,
+    manifests: Path | None,
+    cache: Path | None,
+    runs: Path | None,
+) -> None:
+    """Train classifiers on the cached hidden states of frozen backbones, and show how well they do.
+
+    Every number is the mean over seeds, in percent; with more than one fold, the folds' predictions are
+    pooled. A run that is there already is shown again, not repeated. Each run's folder holds its split,
+    predictions with scores, metrics, log and weights.
+    """
+    from ser_cache.probing import ProbeOptions
+    from ser_cache.protocols import protocol_named
+    from ser_cache.splits import SplitOptions
+
+    where = settings.locate(manifests, cache, runs)
+    overrides = {"epochs": epochs, "learning_rate": learning_rate, "batch_size": batch_size}
+    options = ProbeOptions(
+        heads=_heads(heads),
+        split=SplitOptions(kind=split, seed=split_seed, folds=folds),
+        seeds=tuple(range(seeds)),
+        protocol=_overridden(protocol_named(protocol), overrides, dropout),
+        device=device,
+        force=force,
+    )
+    jobs = _jobs(where, models, corpora)
+    summaries = [
+        summary
+        for manifest, cached in jobs
+        for summary in _probe_one(where, manifest, cached.backbone, options)
+    ]
+    show_summaries(summaries, f"Probes: split {split}, protocol {options.protocol.name}")
+
+
+def _heads(names: Sequence[str]) -> tuple[str, ...]:
+    from ser_cache.heads import HEADS
+
+    wanted = [head for name in names for head in (HEADS if name == "all" else (name,))]
+    return tuple(dict.fromkeys(wanted))
+
+
+def _overridden(protocol: Protocol, training: dict[str, float | None], dropout: float | None) -> Protocol:
+    """A protocol with settings of the user's own, which its name then says."""
+    changed = {name: value for name, value in training.items() if value is not None}
+    head = protocol.head if dropout is None else replace(protocol.head, dropout=dropout)
+    result = replace(protocol, training=replace(protocol.training, **changed), head=head)
+    return protocol if result == protocol else replace(result, name=f"{protocol.name}, changed")
+
+
+def _jobs(where: settings.Locations, models: Sequence[str], corpora: Sequence[str]) -> list[Job]:
+    """Every chosen corpus with every chosen backbone it is cached for.
+
+    What was asked for by name and is not there is an error; what is merely not cached yet is left out.
+    """
+    from ser_cache.store import summaries
+
+    made = {manifest.corpus: manifest for manifest in chosen_manifests(where, corpora)}
+    cached = summaries(where.cache)
+    backbones = list(dict.fromkeys(summary.backbone for summary in cached))
+    wanted = [_backbone(name, backbones) for name in models] or backbones
+    jobs = [(made[s.corpus], s) for s in cached if s.backbone in wanted and s.corpus in made]
+    for name in corpora:
+        if not any(manifest.corpus == name for manifest, _ in jobs):
+            model = models[0] if models else "MODEL"
+            raise SettingsError(f"{name} is not cached; run: ser extract --model {model} --corpus {name}")
+    if not jobs:
+        raise SettingsError(f"nothing is cached in {where.cache}; begin with: ser extract --model MODEL")
+    return jobs
+
+
+def _backbone(name: str, cached: Sequence[str]) -> str:
+    """A backbone's folder in the cache, by that name or by the alias, hub id or folder it was made from."""
+    for candidate in (name, name.replace("/", "--"), Path(name).name):
+        if candidate in cached:
+            return candidate
+    raise UnknownNameError("backbone", name, cached, f"Cache it with: ser extract --model {name}")
+
+
+def _probe_one(
+    where: settings.Locations, manifest: Manifest, backbone: str, options: ProbeOptions
+) -> list[RunSummary]:
+    from ser_cache.probing import Progress, probe
+    from ser_cache.store import open_features
+
+    with (
+        open_features(where.cache / backbone / manifest.corpus, manifest.utterances) as features,
+        screen.bar(f"{manifest.corpus} {backbone}", 1) as bar,
+    ):
+
+        def show(progress: Progress) -> None:
+            bar.restate(progress.done, progress.total, f"epochs; {progress.head}, fold {progress.fold}")
+
+        return probe(features, manifest, options, where.runs, show)
+
+
+def show_summaries(summaries: Sequence[RunSummary], title: str) -> None:
+    """Print one row a run, then what must be known before believing the numbers, each once."""
+    rows = [
+        (
+            summary.corpus,
+            summary.backbone,
+            summary.head,
+            _percent(summary.ua),
+            _percent(summary.wa),
+            _percent(summary.macro_f1),
+            _percent(summary.weighted_f1),
+            str(summary.seeds),
+        )
+        for summary in summaries
+    ]
+    screen.table(title, COLUMNS, rows)
+    screen.say("percent, mean over seeds ± standard deviation where there are several")
+    for warning in dict.fromkeys(f"{s.corpus}: {warning}" for s in summaries for warning in s.warnings):
+        screen.note(f"note: {warning}")
+    reused = sum(summary.reused for summary in summaries)
+    if reused:
+        screen.note(f"{reused} of {len(summaries)} runs were reused; --force trains them again.")
+    screen.say(f"runs: {summaries[0].folder.parent}")
+
+
+def _percent(spread: Spread) -> str:
+    if spread.std is None:
+        return f"{100 * spread.mean:.1f}"
+    return f"{100 * spread.mean:.1f} ± {100 * spread.std:.1f}"

@@ -1,0 +1,207 @@
+"""Heads against a naive re-implementation: one utterance at a time, plain loops, the paper's own order."""
+
+import hashlib
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from ser_cache.errors import TrainingError, UnknownNameError
+from ser_cache.heads import HEADS, HeadOptions, ReluDropout, head_kind
+from ser_cache.packing import PackedFeatures, Segments, ViewedFeatures
+
+LENGTHS = [3, 1, 7, 2]
+LAYERS, WIDTH, CLASSES = 4, 6, 3
+
+
+def frames(dtype=torch.float32, layers=LAYERS):
+    return torch.randn(layers, sum(LENGTHS), WIDTH, generator=torch.Generator().manual_seed(5), dtype=dtype)
+
+
+def segments(dtype=torch.float32, lengths=LENGTHS):
+    return Segments(lengths, dtype, torch.device("cpu"))
+
+
+def build(name, seed=0, layers=LAYERS, **options):
+    return HEADS[name](layers, WIDTH, CLASSES, HeadOptions(hidden=5, **options), seed).eval()
+
+
+def affine(weights, name, vector):
+    matrix, bias = weights[f"{name}.weight"].tolist(), weights[f"{name}.bias"].tolist()
+    return [sum(m * v for m, v in zip(row, vector, strict=True)) + b for row, b in zip(matrix, bias, strict=True)]
+
+
+def average(vectors):
+    return [sum(column) / len(vectors) for column in zip(*vectors, strict=True)]
+
+
+def relu(vector):
+    return [max(0.0, value) for value in vector]
+
+
+def naive(name, weights, states):
+    """Logits of one utterance; ``states`` is (layers, frames, width) as nested lists."""
+    last = states[-1]
+    if name == "linear":
+        return affine(weights, "classify", average([affine(weights, "project", frame) for frame in last]))
+    if name == "multilayer":
+        powers = [math.exp(value) for value in weights["mix"].tolist()]
+        shares = [power / sum(powers) for power in powers]
+        last = [
+            [sum(share * layer[t][c] for share, layer in zip(shares, states, strict=True)) for c in range(WIDTH)]
+            for t in range(len(last))
+        ]
+    third = [
+        affine(weights, "third", relu(affine(weights, "second", relu(affine(weights, "first", frame)))))
+        for frame in last
+    ]
+    return affine(weights, "classify", relu(affine(weights, "pooled", average(third))))
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_packed_logits_equal_a_plain_loop_over_utterances(name):
+    head = build(name)
+    if name == "multilayer":
+        with torch.no_grad():
+            head.mix.copy_(torch.tensor([0.3, -1.0, 0.7, 0.1]))
+    packed = frames()
+    logits = head(packed.clone(), segments())
+    weights = head.state_dict()
+    for utterance, states in enumerate(torch.split(packed, LENGTHS, dim=1)):
+        expected = naive(name, weights, states.tolist())
+        np.testing.assert_allclose(logits[utterance].tolist(), expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_an_utterance_is_classified_the_same_alone_and_in_company(name):
+    head = build(name).double()
+    packed = frames(torch.float64)
+    together = head(packed.clone(), segments(torch.float64))
+    for utterance, states in enumerate(torch.split(packed, LENGTHS, dim=1)):
+        alone = head(states.clone(), segments(torch.float64, [LENGTHS[utterance]]))
+        torch.testing.assert_close(alone[0], together[utterance], rtol=1e-12, atol=1e-12)
+
+
+def test_the_linear_head_is_the_same_from_means_and_from_frames():
+    head = build("linear").double()
+    packed = frames(torch.float64)
+    means = torch.stack([states.mean(dim=1) for states in torch.split(packed, LENGTHS, dim=1)], dim=1)
+    from_means = head(means, segments(torch.float64, [1] * len(LENGTHS)))
+    torch.testing.assert_close(from_means, head(packed, segments(torch.float64)), rtol=1e-9, atol=1e-9)
+    assert [name for name, kind in HEADS.items() if kind.pools_first] == ["linear"]
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_a_seed_fixes_a_head_whatever_ran_before(name):
+    torch.manual_seed(1)
+    first = build(name, seed=3).state_dict()
+    torch.manual_seed(2)
+    build(name, seed=4)
+    again, other = build(name, seed=3).state_dict(), build(name, seed=4).state_dict()
+    assert all(torch.equal(first[key], again[key]) for key in first)
+    assert not torch.equal(first["classify.weight"], other["classify.weight"])
+
+
+def test_initialisation_is_torchs_own_in_range_and_spread():
+    weight = HEADS["nonlinear"](1, 400, 7, HeadOptions(hidden=256), 0).first.weight.detach()
+    bound = 1 / math.sqrt(400)
+    assert weight.abs().max() <= bound
+    assert float(weight.std()) == pytest.approx(bound / math.sqrt(3), rel=0.02)
+
+
+def test_heads_read_the_layers_of_the_paper():
+    cached = (0, 1, 2, 3)
+    assert HEADS["linear"].reads(cached) == HEADS["nonlinear"].reads(cached) == (3,)
+    assert HEADS["multilayer"].reads(cached) == (1, 2, 3)
+    assert HEADS["multilayer"].reads((1,)) == (1,)
+    with pytest.raises(TrainingError, match="layer above 0"):
+        HEADS["multilayer"].reads((0,))
+
+
+def test_layer_weights_start_equal_and_sum_to_one():
+    head = build("multilayer")
+    assert head.layer_weights.tolist() == [0.25] * 4
+    assert build("nonlinear").layer_weights is None
+
+
+def test_dropout_drops_its_share_keeps_the_mean_and_masks_the_gradient():
+    layer = ReluDropout(0.3, seed=0).train()
+    inputs = torch.ones(400, 251, requires_grad=True)
+    outputs = layer(inputs * 2)
+    kept = outputs > 0
+    assert float(kept.float().mean()) == pytest.approx(0.7, abs=0.01)
+    assert float(outputs.detach().mean()) == pytest.approx(2.0, abs=0.03)
+    outputs.sum().backward()
+    assert torch.equal(inputs.grad > 0, kept)
+    torch.testing.assert_close(inputs.grad[kept].unique(), torch.tensor([2 * layer.scale], dtype=torch.float32))
+
+
+def test_relu_dropout_differentiates_like_relu_times_mask():
+    torch.manual_seed(0)
+    raw = torch.randn(20, 8, dtype=torch.float64, requires_grad=True)
+    outputs = ReluDropout(0.5, seed=1).train()(raw * 1.0)
+    keep = ReluDropout(0.5, seed=1)._keep(raw)
+    expected = torch.relu(raw) * keep * 2
+    torch.testing.assert_close(outputs, expected)
+    upstream = torch.randn(20, 8, dtype=torch.float64)
+    (ours,) = torch.autograd.grad(outputs, raw, upstream)
+    (reference,) = torch.autograd.grad(expected, raw, upstream)
+    torch.testing.assert_close(ours, reference)
+
+
+def test_dropout_draws_from_its_own_seed():
+    first, second, other = (ReluDropout(0.5, seed=seed).train() for seed in (1, 1, 2))
+    torch.manual_seed(9)
+    drawn = first(torch.ones(50, 7))
+    torch.rand(5)
+    assert torch.equal(drawn, second(torch.ones(50, 7)))
+    assert not torch.equal(drawn, other(torch.ones(50, 7)))
+    assert not torch.equal(drawn, first(torch.ones(50, 7)))
+    assert torch.equal(ReluDropout(0.5, seed=1).eval()(torch.ones(3, 2)), torch.ones(3, 2))
+    assert torch.equal(ReluDropout(0.0, seed=1).train()(torch.ones(3, 2)), torch.ones(3, 2))
+
+
+def test_dropout_bits_stay_what_they_were():
+    """Golden: a new library that drew other bits would change every trained result."""
+    keep = ReluDropout(0.5, seed=0)._keep(torch.empty(64))
+    assert hashlib.sha256(keep.numpy().tobytes()).hexdigest()[:16] == "GOLDEN"
+
+
+@pytest.mark.parametrize("probability", [-0.1, 1.0])
+def test_an_impossible_dropout_is_refused(probability):
+    with pytest.raises(TrainingError, match="impossible"):
+        ReluDropout(probability, seed=0)
+
+
+def test_an_unknown_head_lists_the_known_ones():
+    with pytest.raises(UnknownNameError, match=r"Did you mean 'multilayer'\?.*linear, multilayer, nonlinear"):
+        head_kind("multi-layer")
+
+
+def test_empty_utterances_cannot_be_packed():
+    with pytest.raises(ValueError, match="without frames"):
+        segments(lengths=[3, 0])
+    with pytest.raises(ValueError, match="frames for utterances"):
+        PackedFeatures(torch.zeros(1, 5, 2), np.array([3, 3]))
+
+
+@pytest.mark.parametrize("stored", [np.float16, np.float32])
+def test_both_sources_gather_the_same_batches(stored):
+    rng = np.random.default_rng(0)
+    lengths = rng.integers(1, 9, 12)
+    states = [rng.normal(size=(2, int(n), 5)).astype(stored) for n in lengths]
+    for array in states:
+        array.flags.writeable = False  # as a memory map's are
+    viewed = ViewedFeatures(states.__getitem__, lengths, layers=2, width=5)
+    packed = PackedFeatures(torch.from_numpy(np.concatenate(states, axis=1)), lengths)
+    for indices in ([3, 0, 7], [11], [4, 5, 6, 7, 8, 9, 10, 11, 0, 1], [2, 2]):
+        chosen = np.array(indices)
+        expected = np.concatenate([states[i] for i in indices], axis=1).astype(np.float32)
+        for source in (viewed, packed):
+            batch = source.batch(chosen)
+            np.testing.assert_array_equal(batch.frames.numpy(), expected)
+            assert batch.segments.lengths.tolist() == lengths[chosen].tolist()
+            means = batch.segments.mean(batch.frames[1])
+            naive_means = [states[i][1].astype(np.float64).mean(axis=0) for i in indices]
+            np.testing.assert_allclose(means.numpy(), naive_means, rtol=1e-5, atol=1e-6)
