@@ -59,8 +59,8 @@ def read(path: Path) -> Recording:
 
     Detected as truncated: WAV, RF64, AIFF and AU whose header promises more bytes than there are (a streamed
     file, with a placeholder for its length, promises nothing); OGG without its last page; FLAC and MP3 that
-    decode to fewer samples than they state; MP3 whose last frame is incomplete. Not detectable: a cut at a
-    frame boundary of an MP3 without a length header, or of a streamed FLAC; a cut W64.
+    decode to fewer samples than they state; MP3 whose last frame is incomplete. Not detected: a cut at a
+    frame boundary of an MP3 without a length header or of a streamed FLAC; a W64 or CAF that was cut.
 
     Args:
         path: the file; its bytes are read once.
@@ -112,7 +112,7 @@ def _decode(path: Path, data: bytes) -> tuple[NDArray[np.float32], int]:
     if missing:
         raise _truncated(path, f"its header promises {missing:,} bytes more than it holds")
     try:
-        with soundfile.SoundFile(io.BytesIO(_with_data_size(data))) as file:
+        with _ForwardOnly(io.BytesIO(_with_data_size(data))) as file:
             rate, promised, container = file.samplerate, file.frames, file.format
             if rate not in _PLAUSIBLE_RATES:
                 raise AudioError(f"{path} claims a sampling rate of {rate} Hz; mend its header.")
@@ -131,9 +131,19 @@ def _decode(path: Path, data: bytes) -> tuple[NDArray[np.float32], int]:
     return decoded, rate
 
 
+class _ForwardOnly(soundfile.SoundFile):  # type: ignore[misc] # soundfile publishes no types
+    """A file that is read from its start to its end.
+
+    soundfile seeks after each read of a seekable file, which libsndfile cannot do in a FLAC without a length.
+    """
+
+    def seekable(self) -> bool:
+        return False
+
+
 def _all_frames(file: soundfile.SoundFile) -> NDArray[np.float32]:
     if file.frames < _TRUSTED_FRAMES:
-        whole: NDArray[np.float32] = file.read(dtype="float32", always_2d=True)
+        whole: NDArray[np.float32] = file.read(file.frames, dtype="float32", always_2d=True)
         return whole
     blocks = []
     while len(block := file.read(_BLOCK, dtype="float32", always_2d=True)):
