@@ -21,6 +21,7 @@ from ser_cache.errors import (
 )
 from ser_cache.extraction import ExtractionOptions, extract
 from ser_cache.extraction.loading import load_ahead
+from ser_cache.extraction.writing import BackgroundWriter
 from ser_cache.store import (
     DONE,
     FAILED,
@@ -170,6 +171,13 @@ def test_files_that_vanish_or_change_fail_alone(folder, corpus):
     assert "changed since the manifest" in report.failed["clip0011"]
     assert len(content(folder, planned)) == 17
     assert sound(folder)
+
+
+def test_the_same_file_decoded_to_another_length_has_changed_too(folder, corpus, tmp_path):
+    first = dataclasses.replace(corpus.utterances[0], samples=corpus.utterances[0].samples + 1)
+    utterances = (first, *corpus.utterances[1:])
+    report = extract(FakeExtractor(), utterances, tmp_path, folder, SMALL, None, corpus.read)
+    assert "changed since the manifest" in report.failed["clip0000"]
 
 
 def test_values_beyond_the_codec_fail_that_utterance_only(folder, corpus):
@@ -373,6 +381,18 @@ def test_an_interrupted_run_keeps_what_is_done_and_the_next_gives_the_same_bits(
     assert content(folder, corpus) == content(folder.with_name("whole"), corpus)
 
 
+def test_a_failed_row_is_pending_while_it_is_tried_again(folder, corpus):
+    planned = FakeCorpus(dict(corpus.audio))
+    del corpus.audio["clip0003"]
+    run(planned, folder, read=corpus.read)
+    interrupted = Interrupted()
+    interrupted.stop_at = 0
+    with pytest.raises(KeyboardInterrupt):
+        run(planned, folder, interrupted)
+    # Were it still failed, a kill in mid-write would leave torn bytes under a state that vouches for blanks.
+    assert read_states(open_part(part_paths(folder)[0]))[3] == PENDING
+
+
 def test_a_batch_with_a_missing_member_is_repeated_whole(folder, corpus):
     whole = FakeExtractor()
     run(corpus, folder, whole)
@@ -430,6 +450,33 @@ def test_an_error_of_the_disk_stops_the_run_and_the_next_one_finishes(folder, co
 
 
 # Threads and memory
+
+
+def test_a_writer_that_fails_behind_a_full_queue_blocks_nobody():
+    begun, errors = threading.Event(), []
+
+    class Broken:
+        def write(self, row, features):
+            begun.wait(10)
+            raise CacheError("no space left")
+
+        def commit(self):
+            raise AssertionError("nothing was stored")
+
+    def produce():
+        try:
+            with BackgroundWriter(Broken(), flush_seconds=60) as sink:
+                threading.Timer(0.2, begun.set).start()
+                for row in range(10):
+                    sink.store([(row, {})])
+        except CacheError as error:
+            errors.append(str(error))
+
+    producer = threading.Thread(target=produce, daemon=True)
+    producer.start()
+    producer.join(10)
+    assert not producer.is_alive()
+    assert errors == ["no space left"]
 
 
 def test_loading_runs_ahead_by_a_bounded_number_of_batches():

@@ -368,6 +368,14 @@ def test_a_superseded_row_gives_way_to_the_one_in_a_later_part(tmp_path):
     assert verify_part(old.path) == []
 
 
+def test_a_superseded_row_without_a_successor_is_missing(tmp_path):
+    part = full_part(folder_in(tmp_path))
+    with PartWriter(part) as writer_:
+        writer_.supersede({0: DONE})
+    with pytest.raises(CacheError, match="1 of 2 missing"):
+        open_features(folder_in(tmp_path), [utterance("u00", "e" * 64), utterance("u01")])
+
+
 def test_a_pending_row_can_be_superseded_and_the_part_stays_sound(tmp_path):
     part = make_part(folder_in(tmp_path), [row("a", 3)])
     with part.path.open("r+b") as file:
