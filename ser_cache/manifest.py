@@ -55,8 +55,6 @@ _WHOLE_NUMBER = re.compile(r"-?[0-9]{1,15}")
 # What nearly all paths look like; only the others are looked at closely, which costs ten times as much.
 _PLAIN_PATH = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_. ()+-]*(?:/[A-Za-z0-9_][A-Za-z0-9_. ()+-]*)*")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-# An import lists what it left out in <corpus>.failures.csv, beside the manifest.
-_FAILURES = ".failures"
 _CORPUS_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
 
 
@@ -136,31 +134,24 @@ def check_corpus_name(name: str) -> None:
     """Demand a plain file name, because the name becomes one in manifests and cache.
 
     Raises:
-        ManifestError: it holds anything but letters, digits, ``-``, ``_`` and ``.``, starts with a dot, or
-            ends in ``.failures``.
+        ManifestError: it holds anything but letters, digits, ``-``, ``_`` and ``.``, or starts with a dot.
     """
-    if not _CORPUS_NAME.fullmatch(name) or name.endswith(_FAILURES):
+    if not _CORPUS_NAME.fullmatch(name):
         raise ManifestError(
             f"{name!r} cannot be the name of a corpus; "
-            "use letters, digits, '-', '_' and '.', not starting with a dot nor ending in '.failures'."
+            "use letters, digits, '-', '_' and '.', not starting with a dot."
         )
 
 
 def list_manifests(folder: Path) -> dict[str, Path]:
     """The manifests in a folder, by corpus, sorted; empty when the folder does not exist.
 
-    Files named ``<corpus>.failures.csv``, the lists of what an import left out, are none.
-
     Raises:
         ManifestError: a CSV file there has a name that no corpus can have.
     """
     if not folder.is_dir():
         return {}
-    paths = sorted(
-        path
-        for path in folder.glob("*.csv")
-        if not path.name.startswith(".") and not path.stem.endswith(_FAILURES)
-    )
+    paths = sorted(path for path in folder.glob("*.csv") if not path.name.startswith("."))
     for path in paths:
         check_corpus_name(path.stem)
     return {path.stem: path for path in paths}

@@ -368,14 +368,14 @@ def test_plain_names_are_allowed(name):
     check_corpus_name(name)
 
 
-@pytest.mark.parametrize("name", ["", ".", "..", ".hidden", "a/b", "a b", "é", "a\n", "x.failures"])
+@pytest.mark.parametrize("name", ["", ".", "..", ".hidden", "a/b", "a b", "é", "a\n"])
 def test_names_that_are_no_plain_file_name_are_refused(name):
     with pytest.raises(ManifestError, match="cannot be the name"):
         check_corpus_name(name)
 
 
 def test_list_manifests_finds_csv_files_only(tmp_path):
-    for name in ("b.csv", "a.csv", ".c.csv.1.tmp", ".d.csv", "roots.toml", "README.md", "a.failures.csv"):
+    for name in ("b.csv", "a.csv", ".c.csv.1.tmp", ".d.csv", "roots.toml", "README.md"):
         (tmp_path / name).touch()
     assert list_manifests(tmp_path) == {"a": tmp_path / "a.csv", "b": tmp_path / "b.csv"}
     assert list_manifests(tmp_path / "absent") == {}
