@@ -1,0 +1,250 @@
+"""Probing end to end on features made here: right folds, right models, runs reused, and plain refusals."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+import torch
+
+from ser_cache import probing
+from ser_cache.errors import SplitError, TrainingError, UnknownNameError
+from ser_cache.heads import HEADS, HeadOptions
+from ser_cache.manifest import Manifest, Utterance
+from ser_cache.packing import PackedFeatures
+from ser_cache.probing import ProbeOptions, Progress, probe
+from ser_cache.protocols import PROTOCOLS, Protocol
+from ser_cache.results import read_predictions, read_run
+from ser_cache.splits import SplitOptions, make_splits
+from ser_cache.training import Sides, TrainingOptions, fit
+
+EMOTIONS = ("anger", "fear", "neutral")
+WIDTH = 8
+
+
+@dataclass(frozen=True)
+class Digest:
+    digest: str = "a" * 64
+
+
+class Features:
+    """What the cache gives, made up: three layers, of which the last two tell the emotions apart."""
+
+    backbone, corpus, width = "whisper-small", "toy", WIDTH
+
+    def __init__(self, utterances: Sequence[Utterance], layers=(0, 1, 2), failed=None, noise=1.0):
+        rng = np.random.default_rng(0)
+        centres = rng.normal(size=(len(EMOTIONS), WIDTH))
+        self.layers, self.failed, self.fingerprint = layers, failed or {}, Digest()
+        usable = [u for u in utterances if u.id not in self.failed]
+        self.ids = tuple(u.id for u in usable)
+        self.states = []
+        for u in usable:
+            shift = centres[EMOTIONS.index(u.emotion)] if u.emotion in EMOTIONS else 0
+            states = rng.normal(size=(len(layers), int(rng.integers(2, 7)), WIDTH)) * noise
+            states[-2:] += shift
+            self.states.append(states.astype(np.float16))
+        self.frames = np.array([states.shape[1] for states in self.states])
+
+    def hidden(self, index, layers=None):
+        states = self.states[index]
+        view = states if layers is None else states[[self.layers.index(layer) for layer in layers]]
+        view.flags.writeable = False
+        return view
+
+    def mean(self, layer):
+        place = self.layers.index(layer)
+        return np.stack([states[place].astype(np.float32).mean(axis=0) for states in self.states])
+
+
+def utterances(speakers=5, each=3, emotions=EMOTIONS):
+    return tuple(
+        Utterance(f"s{s}-{e}-{n}", "a.wav", f"s{s}", e, "x", "it", 16000, "")
+        for s in range(speakers)
+        for e in sorted(emotions)
+        for n in range(each)
+    )
+
+
+@pytest.fixture(autouse=True)
+def _short_training(monkeypatch):
+    quick = TrainingOptions(epochs=6, learning_rate=1e-2, batch_size=8)
+    monkeypatch.setitem(PROTOCOLS, "dasaro2024", Protocol("dasaro2024", "", HeadOptions(hidden=16), quick))
+
+
+LOSO = ProbeOptions(split=SplitOptions("loso"), seeds=(0, 1), device="cpu")
+
+
+def test_all_heads_are_trained_over_all_folds_and_seeds(tmp_path):
+    rows = utterances()
+    told: list[Progress] = []
+    summaries = probe(Features(rows, noise=0.5), Manifest("toy", rows), LOSO, tmp_path, told.append)
+    assert [summary.head for summary in summaries] == ["linear", "nonlinear", "multilayer"]
+    for summary in summaries:
+        assert (summary.corpus, summary.backbone) == ("toy", "whisper-small")
+        assert (summary.folds, summary.seeds, summary.utterances) == (5, 2, 45)
+        assert summary.macro_f1.mean > 0.8
+        assert summary.macro_f1.count == 2
+        assert summary.intervals["ua"].speakers == 5
+        assert not summary.reused
+        assert summary.warnings == ()
+        run = read_run(summary.folder)
+        assert run.config.split == {"kind": "loso"}
+        assert len(list(read_predictions(run))) == 2 * 45
+        assert all(row["id"].startswith(row["fold"]) for row in read_predictions(run))
+    assert [step.done for step in told] == list(range(1, 3 * 5 * 6 + 1))
+    assert {step.total for step in told} == {3 * 5 * 6}
+    assert (told[0].head, told[0].fold, told[-1].head, told[-1].fold) == ("linear", "s0", "multilayer", "s4")
+
+
+def test_a_run_is_what_training_by_hand_gives(tmp_path):
+    rows = utterances()
+    features = Features(rows)
+    options = replace(LOSO, heads=("multilayer",), seeds=(3,))
+    (summary,) = probe(features, Manifest("toy", rows), options, tmp_path)
+    protocol = PROTOCOLS["dasaro2024"]
+    packed = np.concatenate([features.hidden(i, (1, 2)) for i in range(len(rows))], axis=1)
+    labels = np.array([EMOTIONS.index(u.emotion) for u in rows])
+    place = {u.id: n for n, u in enumerate(rows)}
+    stored = list(read_predictions(read_run(summary.folder)))
+    for split in make_splits(rows, options.split):
+        sides = Sides(*(np.array([place[i] for i in split.side(s)]) for s in ("train", "validation", "test")))
+        model = HEADS["multilayer"](2, WIDTH, 3, protocol.head, 3)
+        source = PackedFeatures(torch.from_numpy(packed), features.frames)
+        key = f'{{"kind":"loso"}}:{split.fold}'
+        result = fit(source, labels, sides, {"m": model}, protocol.training, key)["m"]
+        mine = [row for row in stored if row["fold"] == split.fold]
+        assert [row["id"] for row in mine] == list(split.test)
+        scores = [[float(row[f"score:{e}"]) for e in EMOTIONS] for row in mine]
+        np.testing.assert_allclose(scores, result.test_scores, rtol=1e-5)
+
+
+def test_a_second_probe_reuses_the_runs_and_force_repeats_them(tmp_path):
+    rows = utterances()
+    features, manifest = Features(rows), Manifest("toy", rows)
+    first = probe(features, manifest, LOSO, tmp_path)
+    told: list[Progress] = []
+    second = probe(features, manifest, LOSO, tmp_path, told.append)
+    assert told == []
+    assert second == [replace(summary, reused=True) for summary in first]
+    forced = probe(features, manifest, replace(LOSO, force=True, heads=("linear",)), tmp_path)
+    assert forced == first[:1]
+
+
+def test_other_features_or_labels_make_a_new_run_and_say_so(tmp_path):
+    rows = utterances()
+    features = Features(rows)
+    options = replace(LOSO, heads=("linear",))
+    (first,) = probe(features, Manifest("toy", rows), options, tmp_path)
+    features.fingerprint = Digest("b" * 64)
+    (second,) = probe(features, Manifest("toy", rows), options, tmp_path)
+    assert not second.reused
+    assert second.warnings == (
+        f"the earlier run {first.folder.name} used another fingerprint; this is a new run",
+    )
+    assert second.folder != first.folder
+    relabelled = (replace(rows[0], emotion="fear"), *rows[1:])
+    (third,) = probe(features, Manifest("toy", relabelled), options, tmp_path)
+    assert not third.reused
+    assert "used another" in third.warnings[0]
+    assert "manifest" in third.warnings[0]
+
+
+def test_failed_utterances_are_left_out_and_said(tmp_path):
+    rows = utterances()
+    failed = {rows[0].id: "it is empty", rows[7].id: "too short"}
+    options = replace(LOSO, heads=("linear",))
+    (summary,) = probe(Features(rows, failed=failed), Manifest("toy", rows), options, tmp_path)
+    assert summary.utterances == 43
+    assert summary.warnings == (
+        "2 of 45 utterances are left out because extraction failed, for instance s0-anger-0: it is empty",
+    )
+
+
+def test_a_single_layer_serves_every_head(tmp_path):
+    rows = utterances()
+    features = Features(rows, layers=(1,))
+    features.backbone = "mfcc"
+    summaries = probe(features, Manifest("toy", rows), replace(LOSO, seeds=(0,)), tmp_path)
+    weights = json.loads((summaries[2].folder / "layer_weights.json").read_text())
+    assert weights["layers"] == [1]
+    assert weights["mean"] == [1.0]
+
+
+def test_the_default_split_is_one_speaker_disjoint_fold(tmp_path):
+    rows = utterances(3)
+    options = ProbeOptions(heads=("linear",), device="cpu")
+    (summary,) = probe(Features(rows), Manifest("toy", rows), options, tmp_path)
+    assert (summary.folds, summary.seeds, summary.utterances) == (1, 1, 9)
+    assert summary.macro_f1.std is None
+    assert summary.no_interval == "no confidence interval: only 1 test speaker, at least 3 are needed"
+    got = "asked for 80/10/10, got 33/33/33 (train/validation/test)"
+    assert summary.warnings == (f"{got}, the nearest found for 27 utterances of 3 speakers",)
+
+
+def test_a_random_split_warns_that_it_is_speaker_dependent(tmp_path):
+    rows = utterances()
+    options = ProbeOptions(heads=("linear",), split=SplitOptions("random"), device="cpu")
+    (summary,) = probe(Features(rows), Manifest("toy", rows), options, tmp_path)
+    assert summary.warnings[0].startswith("speaker-dependent")
+
+
+def test_labels_drawn_at_random_give_chance(tmp_path):
+    """Leakage of any kind would lift this above a third."""
+    rng = np.random.default_rng(1)
+    rows = tuple(replace(u, emotion=EMOTIONS[rng.integers(3)]) for u in utterances(8, each=4))
+    features = Features(utterances(8, each=4))
+    summaries = probe(
+        features, Manifest("toy", rows), replace(LOSO, heads=("linear", "nonlinear"), seeds=(0,)), tmp_path
+    )
+    for summary in summaries:
+        assert summary.intervals["ua"].low < 1 / 3 + 0.05
+        assert abs(summary.ua.mean - 1 / 3) < 0.15
+
+
+@pytest.mark.parametrize(
+    ("rows", "options", "error", "says"),
+    [
+        (utterances(1), LOSO, SplitError, "at least 3 speakers, and there are 1 (s0)"),
+        (utterances(2), ProbeOptions(), SplitError, "at least 3 speakers, and there are 2 (s0, s1)"),
+        (utterances(4, emotions=("fear",)), LOSO, TrainingError, "toy has the one emotion fear"),
+        (utterances(4), replace(LOSO, heads=("mlp",)), UnknownNameError, "unknown head 'mlp'"),
+        (utterances(4), replace(LOSO, protocol="superb"), UnknownNameError, "unknown protocol 'superb'"),
+        (utterances(4), replace(LOSO, split=SplitOptions("l")), UnknownNameError, "unknown split 'l'"),
+        (utterances(4), replace(LOSO, seeds=()), TrainingError, "no seed"),
+        (utterances(4), replace(LOSO, device="tpu"), TrainingError, "unknown device"),
+        ((), LOSO, SplitError, "no utterances"),
+    ],
+)
+def test_what_cannot_be_probed_gets_one_line(tmp_path, rows, options, error, says):
+    with pytest.raises(error) as caught:
+        probe(Features(rows), Manifest("toy", rows), options, tmp_path)
+    assert says in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_features_that_are_not_finite_name_head_fold_and_epoch(tmp_path):
+    rows = utterances()
+    features = Features(rows)
+    features.states[20][-1, 0, 0] = np.inf
+    with pytest.raises(
+        TrainingError, match=r"^nonlinear head, fold s0, seed 0: the loss is not finite in epoch 1"
+    ):
+        probe(features, Manifest("toy", rows), replace(LOSO, heads=("nonlinear",)), tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_probing_loads_no_backbone_and_no_decoder():
+    code = (
+        "import sys, ser_cache.probing\n"
+        "absent = {'transformers', 'h5py', 'soundfile', 'soxr', 'librosa', 'sklearn', 'scipy', 'matplotlib',"
+        " 'ser_cache.audio', 'ser_cache.backbones', 'ser_cache.extraction', 'ser_cache.mfcc'}\n"
+        "print(sorted(absent & set(sys.modules)))"
+    )
+    finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert finished.stdout.strip() == "[]"
+    assert probing.__doc__
