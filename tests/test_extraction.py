@@ -188,8 +188,8 @@ def test_values_beyond_the_codec_fail_that_utterance_only(folder, corpus):
     report = run(corpus, folder, FakeExtractor(poison=poison))
     assert report.failed == {
         "clip0002": "layer 1 reaches 70000, beyond the 65504 that fp16 holds: extract with --codec fp32.",
-        "clip0005": "layer 1 holds values that are not finite numbers.",
-        "clip0009": "layer 1 holds values that are not finite numbers.",
+        "clip0005": "layer 1 holds NaN, infinity, or values too large to square.",
+        "clip0009": "layer 1 holds NaN, infinity, or values too large to square.",
     }
     with open_features(folder, corpus.utterances) as cached:
         assert len(cached) == 17
@@ -200,6 +200,15 @@ def test_values_beyond_the_codec_fail_that_utterance_only(folder, corpus):
     )
     assert set(exact.failed) == {"clip0005", "clip0009"}
     assert sound(folder)
+
+
+def test_huge_values_that_fp32_holds_are_stored_when_their_deviation_is_finite(folder, corpus):
+    clips = [corpus.audio["clip0002"], corpus.audio["clip0005"]]
+    poison = {float(clips[0][0]): 1e15, float(clips[1][0]): 3e38}
+    report = run(corpus, folder, FakeExtractor(poison=poison), ExtractionOptions(codec="fp32"))
+    assert report.failed == {"clip0005": "layer 1 holds NaN, infinity, or values too large to square."}
+    with open_features(folder, corpus.utterances) as cached:
+        assert cached.hidden(cached.ids.index("clip0002")).max() == np.float32(1e15)
 
 
 def test_a_failure_takes_no_batch_mate_down(folder):
