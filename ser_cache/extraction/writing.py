@@ -13,7 +13,7 @@ from ser_cache.store import PartWriter
 Outcome = Mapping[str, NDArray[Any]] | str
 """What became of an utterance: its features, or the reason why it has none."""
 
-_BATCHES_WAITING = 2
+_BATCHES_WAITING = 1  # so at most three are in memory: encoded, waiting, being written
 
 
 class BackgroundWriter:
@@ -35,7 +35,7 @@ class BackgroundWriter:
         self._thread = threading.Thread(target=self._run, name="store", daemon=True)
 
     def store(self, outcomes: Sequence[tuple[int, Outcome]]) -> None:
-        """Queue one batch's rows and outcomes; waits while two batches are queued already."""
+        """Queue one batch's rows and outcomes; waits while another is queued already."""
         self._raise()
         self._queue.put(outcomes)
 
