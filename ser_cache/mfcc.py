@@ -1,15 +1,10 @@
-"""Mel-frequency cepstral coefficients as an extractor of one layer, equal to ``librosa.feature.mfcc``.
-
-It is written out in NumPy: the arithmetic is a page, and importing librosa (numba, scipy, ...) takes longer
-than computing the coefficients of a thousand clips.
-"""
+"""Mel-frequency cepstral coefficients by librosa, as an extractor of one layer."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,8 +19,6 @@ if TYPE_CHECKING:
 
 FEATURES_VERSION = 1
 """Raised when the computation changes, so that older features are not taken for new ones."""
-_SMALLEST_POWER = 1e-10
-_DYNAMIC_RANGE = 80.0  # dB below the clip's loudest mel band, librosa's ``top_db``
 
 
 @dataclass(frozen=True)
@@ -67,6 +60,7 @@ class MfccExtractor:
 
     Attributes:
         name: "mfcc".
+        codec: "fp32": there is little of it, and its values span a range that fp16 would round coarsely.
         variant: settings other than the defaults.
         geometry: layer 1, as wide as there are coefficients.
         identity: the settings, as JSON.
@@ -74,6 +68,7 @@ class MfccExtractor:
     """
 
     name = "mfcc"
+    codec = "fp32"
 
     def __init__(self, options: MfccOptions | None = None) -> None:
         """Make the filters for these settings."""
@@ -100,16 +95,21 @@ class MfccExtractor:
 
     def prepare(self, audio: NDArray[np.float32]) -> NDArray[np.float32]:
         """Coefficients of one clip: (samples,) at 16 kHz -> (frames, coefficients); thread-safe."""
+        import librosa  # takes seconds, which only MFCC should cost
+
         options = self._options
-        half = options.fft_samples // 2
-        padded = np.pad(audio[: self._kept(len(audio))], half)
-        framed = np.lib.stride_tricks.sliding_window_view(padded, options.fft_samples)[:: options.hop_samples]
-        spectrum = np.fft.rfft(framed * self._taper, axis=-1)
-        power = np.square(np.abs(spectrum)).astype(np.float32, copy=False) @ self._filters
-        decibels = 10.0 * np.log10(np.maximum(power, _SMALLEST_POWER))
-        limited = np.maximum(decibels, decibels.max() - _DYNAMIC_RANGE)
-        coefficients: NDArray[np.float32] = (limited @ self._cosines).astype(np.float32)
-        return coefficients
+        kept = audio[: self._kept(len(audio))]
+        # librosa pads with zeros anyway, but warns of clips shorter than a window
+        padded = np.pad(kept, (0, max(0, options.fft_samples - len(kept))))
+        coefficients: NDArray[np.float32] = librosa.feature.mfcc(
+            y=padded,
+            sr=SAMPLE_RATE,
+            n_mfcc=options.coefficients,
+            n_fft=options.fft_samples,
+            hop_length=options.hop_samples,
+            n_mels=options.bands,
+        )
+        return np.ascontiguousarray(coefficients.T[: self.frames(len(audio))], dtype=np.float32)
 
     def forward(self, batch: Sequence[NDArray[np.float32]], layers: Sequence[int], emit: EmitLayer) -> None:
         """Hand over the prepared coefficients of a batch as layer 1."""
@@ -121,25 +121,6 @@ class MfccExtractor:
     def _kept(self, samples: int) -> int:
         seconds = self._options.max_seconds
         return samples if seconds is None else min(samples, round(seconds * SAMPLE_RATE))
-
-    @cached_property
-    def _taper(self) -> NDArray[np.float32]:
-        """Periodic Hann window."""
-        steps = np.arange(self._options.fft_samples) / self._options.fft_samples
-        return (0.5 - 0.5 * np.cos(2 * np.pi * steps)).astype(np.float32)
-
-    @cached_property
-    def _filters(self) -> NDArray[np.float32]:
-        return mel_filters(self._options.fft_samples, self._options.bands)
-
-    @cached_property
-    def _cosines(self) -> NDArray[np.float32]:
-        """Orthonormal discrete cosine transform of type II: (bands, coefficients)."""
-        bands = self._options.bands
-        angles = np.outer(np.arange(bands) + 0.5, np.arange(self._options.coefficients)) * (np.pi / bands)
-        cosines = np.cos(angles) * math.sqrt(2 / bands)
-        cosines[:, 0] /= math.sqrt(2)
-        return cosines.astype(np.float32)
 
 
 def _variant(options: MfccOptions) -> str:
@@ -157,34 +138,3 @@ def _variant(options: MfccOptions) -> str:
     if options.max_seconds is not None:
         parts.append(f"max{options.max_seconds:g}s")
     return "+".join(parts)
-
-
-def mel_filters(fft_samples: int, bands: int) -> NDArray[np.float32]:
-    """Triangles of equal area on Slaney's mel scale, from 0 to 8 kHz: (frequencies, bands).
-
-    The scale is linear below 1 kHz and logarithmic above (Slaney 1998, Auditory Toolbox).
-    """
-    nyquist = SAMPLE_RATE / 2
-    edges = _hertz(np.linspace(0.0, _mel(nyquist), bands + 2))
-    frequencies = np.linspace(0.0, nyquist, fft_samples // 2 + 1)[:, np.newaxis]
-    rising = (frequencies - edges[:-2]) / np.diff(edges[:-1])
-    falling = (edges[2:] - frequencies) / np.diff(edges[1:])
-    triangles = np.maximum(0.0, np.minimum(rising, falling))
-    return (triangles * (2.0 / (edges[2:] - edges[:-2]))).astype(np.float32)
-
-
-_LINEAR_HERTZ = 200.0 / 3  # hertz per mel below the corner
-_CORNER_HERTZ = 1000.0
-_CORNER_MEL = _CORNER_HERTZ / _LINEAR_HERTZ
-_LOG_STEP = math.log(6.4) / 27  # above it, 27 mel for a factor of 6.4
-
-
-def _mel(hertz: float) -> float:
-    if hertz < _CORNER_HERTZ:
-        return hertz / _LINEAR_HERTZ
-    return _CORNER_MEL + math.log(hertz / _CORNER_HERTZ) / _LOG_STEP
-
-
-def _hertz(mel: NDArray[np.float64]) -> NDArray[np.float64]:
-    curved = _CORNER_HERTZ * np.exp(_LOG_STEP * (mel - _CORNER_MEL))
-    return np.where(mel < _CORNER_MEL, mel * _LINEAR_HERTZ, curved)

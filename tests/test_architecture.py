@@ -18,7 +18,7 @@ PACKAGE = ROOT / "ser_cache"
 LAYERS = {
     "errors": 0,
     "files": 0,
-    "settings": 0,
+    "settings": 1,
     "extractor": 1,
     "audio": 1,
     "tables": 1,
