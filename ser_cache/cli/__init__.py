@@ -30,13 +30,13 @@ DONE, FAILED, INTERRUPTED = 0, 1, 130
 )
 @click.version_option(__version__, prog_name="ser")
 def ser() -> None:
-    r"""Run frozen large speech models once, cache their hidden states, and probe them for emotion.
+    """Run frozen large speech models once, cache their hidden states, and probe them for emotion.
 
     \b
     ser manifest emovo ~/corpora/EMOVO           list and check a corpus
     ser extract --model xls-r --corpus emovo     run the backbone once, fill the cache
     ser probe --head multilayer                  train heads from the cache, as often as you like
-    """
+    """  # noqa: D301 - click's mark for "keep these lines" is the backspace character itself
 
 
 for _command in (manifest, corpora, extract, models, probe, cache, demo):

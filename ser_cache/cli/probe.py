@@ -11,7 +11,7 @@ import click
 from ser_cache import settings
 from ser_cache.cli import screen
 from ser_cache.cli.options import chosen_manifests, where_things_live
-from ser_cache.errors import SettingsError, UnknownNameError
+from ser_cache.errors import SerCacheError, SettingsError, UnknownNameError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from ser_cache.probing import ProbeOptions, RunSummary
     from ser_cache.protocols import Protocol
     from ser_cache.statistics import Spread
-    from ser_cache.store import CacheSummary
 
-Job = tuple["Manifest", "CacheSummary"]
+Job = tuple["Manifest", str]
+"""A corpus, and a backbone's folder in the cache."""
 
 COLUMNS = {
     "corpus": "left",
@@ -87,7 +87,7 @@ def probe(
     manifests: Path | None,
     cache: Path | None,
     runs: Path | None,
-) -> None:
+) -> int:
     """Train classifiers on the cached hidden states of frozen backbones, and show how well they do.
 
     Every number is the mean over seeds, in percent; with more than one fold, the folds' predictions are
@@ -108,13 +108,20 @@ def probe(
         device=device,
         force=force,
     )
-    jobs = _jobs(where, models, corpora)
-    summaries = [
-        summary
-        for manifest, cached in jobs
-        for summary in _probe_one(where, manifest, cached.backbone, options)
-    ]
-    show_summaries(summaries, f"Probes: split {split}, protocol {options.protocol.name}")
+    summaries: list[RunSummary] = []
+    complaints: list[str] = []
+    for manifest, backbone in _jobs(where, models, corpora):
+        try:
+            summaries += _probe_one(where, manifest, backbone, options)
+        except UnknownNameError:
+            raise  # of a head, split or device: true of every job
+        except SerCacheError as error:
+            complaints.append(f"{manifest.corpus}, {backbone}: {error}")
+    if summaries:
+        show_summaries(summaries, f"Probes: split {split}, protocol {options.protocol.name}")
+    for complaint in complaints:
+        screen.note(f"error: {complaint}")
+    return 1 if complaints else 0
 
 
 def _heads(names: Sequence[str]) -> tuple[str, ...]:
@@ -143,7 +150,7 @@ def _jobs(where: settings.Locations, models: Sequence[str], corpora: Sequence[st
     cached = summaries(where.cache)
     backbones = list(dict.fromkeys(summary.backbone for summary in cached))
     wanted = [_backbone(name, backbones) for name in models] or backbones
-    jobs = [(made[s.corpus], s) for s in cached if s.backbone in wanted and s.corpus in made]
+    jobs = [(made[s.corpus], s.backbone) for s in cached if s.backbone in wanted and s.corpus in made]
     for name in corpora:
         if not any(manifest.corpus == name for manifest, _ in jobs):
             model = models[0] if models else "MODEL"
