@@ -15,11 +15,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ser_cache import protocols
 from ser_cache.errors import TrainingError
 from ser_cache.files import canonical_json, sha256_of_value
 from ser_cache.heads import Head, head_kind
 from ser_cache.packing import FeatureSource, PackedFeatures, ViewedFeatures
-from ser_cache.protocols import protocol_named
+from ser_cache.protocols import Protocol as TrainingProtocol
 from ser_cache.results import (
     FoldPredictions,
     Found,
@@ -39,6 +40,8 @@ from ser_cache.training import FitResult, Sides, choose_device, environment, fit
 
 if TYPE_CHECKING:
     from ser_cache.manifest import Manifest, Utterance
+
+__all__ = ["Features", "ProbeOptions", "Progress", "RunSummary", "probe"]
 
 _SHARE_OF_GPU = 0.5  # of its free memory may hold features; the rest is for batches and models
 
@@ -82,7 +85,7 @@ class ProbeOptions:
         heads: names in ``heads.HEADS``.
         split: how the corpus is divided; its seed is apart from the models' seeds.
         seeds: of the models; one model per seed and fold.
-        protocol: a name in ``protocols.PROTOCOLS``.
+        protocol: shape of the heads and their training; one of ``protocols.PROTOCOLS``, or a changed one.
         device: auto, cpu or cuda.
         force: repeat runs that are there already.
     """
@@ -90,7 +93,7 @@ class ProbeOptions:
     heads: tuple[str, ...] = ("linear", "nonlinear", "multilayer")
     split: SplitOptions = field(default_factory=SplitOptions)
     seeds: tuple[int, ...] = (0,)
-    protocol: str = "dasaro2024"
+    protocol: TrainingProtocol = field(default_factory=lambda: protocol_named("dasaro2024"))
     device: str = "auto"
     force: bool = False
 
@@ -135,7 +138,7 @@ def probe(
         One summary per head, in the order asked for.
 
     Raises:
-        UnknownNameError: an unknown head, split or protocol.
+        UnknownNameError: an unknown head or split.
         SplitError: the corpus does not allow the split.
         TrainingError: nothing to train on, or a loss that is not finite.
         ResultsError: a run to be reused is damaged or of a newer version.
@@ -143,7 +146,7 @@ def probe(
     task = _prepare(features, manifest, options)
     configs = [_configure(features, task, head, options) for head in dict.fromkeys(options.heads)]
     found = [Found("absent") if options.force else find(runs, config) for config in configs]
-    epochs = protocol_named(options.protocol).training.epochs * len(task.splits)
+    epochs = options.protocol.training.epochs * len(task.splits)
     total = epochs * sum(known.state != "good" for known in found)
     summaries, done = [], 0
     for config, known in zip(configs, found, strict=True):
@@ -206,7 +209,7 @@ def _configure(features: Features, task: _Task, head: str, options: ProbeOptions
         layers=head_kind(head).reads(features.layers),
         classes=task.classes,
         split=split_config(options.split),
-        protocol=protocol_named(options.protocol).config(),
+        protocol=options.protocol.config(),
         seeds=tuple(dict.fromkeys(options.seeds)),
         data=RunData(
             fingerprint=features.fingerprint.digest,
@@ -297,7 +300,7 @@ def _fit_fold(
     on_epoch: Callable[[str], None],
 ) -> dict[int, FitResult]:
     """Every seed of one head on one fold."""
-    protocol = protocol_named(options.protocol)
+    protocol = options.protocol
     kind = head_kind(config.head)
     names = {seed: f"{config.head} head, fold {split.fold}, seed {seed}" for seed in config.seeds}
     heads: dict[str, Head] = {

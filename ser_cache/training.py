@@ -13,6 +13,7 @@ import os
 import platform
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from ser_cache.heads import Head
 
 Indices = NDArray[np.int64]
+_FEW_FRAMES = 512  # a batch below this gains nothing from a second thread
 
 
 @dataclass(frozen=True)
@@ -150,16 +152,17 @@ def fit(
     classes = int(labels.max()) + 1 if len(labels) else 0
     _check_sides(sides, labels, classes)
     trainees = [_Trainee(name, model, _adam(model, options)) for name, model in models.items()]
-    for epoch in range(1, options.epochs + 1):
-        started = time.perf_counter()
-        order = sides.train[batch_order(order_key, epoch, len(sides.train))]
-        _train_epoch(source, labels, order, trainees, options.batch_size)
-        logits = _evaluate(source, sides.validation, trainees)
-        seconds = (time.perf_counter() - started) / len(trainees)
-        for trainee, validated in zip(trainees, logits, strict=True):
-            _judge(trainee, epoch, validated, labels, sides, options, seconds)
-        on_epoch(epoch)
-    return _test(source, sides.test, trainees)
+    with _suitable_threads(source, options):
+        for epoch in range(1, options.epochs + 1):
+            started = time.perf_counter()
+            order = sides.train[batch_order(order_key, epoch, len(sides.train))]
+            _train_epoch(source, labels, order, trainees, options.batch_size)
+            logits = _evaluate(source, sides.validation, trainees)
+            seconds = (time.perf_counter() - started) / len(trainees)
+            for trainee, validated in zip(trainees, logits, strict=True):
+                _judge(trainee, epoch, validated, labels, sides, options, seconds)
+            on_epoch(epoch)
+        return _test(source, sides.test, trainees)
 
 
 def batch_order(key: str, epoch: int, count: int) -> Indices:
@@ -199,6 +202,22 @@ def environment(device: torch.device) -> dict[str, Any]:
         "device_name": named,
         "platform": platform.platform(),
     }
+
+
+@contextmanager
+def _suitable_threads(source: FeatureSource, options: TrainingOptions) -> Iterator[None]:
+    """One thread where batches are small, as of time means; torch's own number is restored after.
+
+    Threads wait for each other at every small operation; on cores that others use too, that made an epoch of
+    the linear head twenty times as slow (measured).
+    """
+    threads = torch.get_num_threads()
+    small = float(source.lengths.mean()) * options.batch_size < _FEW_FRAMES
+    torch.set_num_threads(1 if small else threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _check_sides(sides: Sides, labels: Indices, classes: int) -> None:

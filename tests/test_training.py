@@ -207,6 +207,21 @@ def test_the_order_of_batches_is_fixed_for_good():
 GOLDEN_ORDER = [1, 0, 5, 6, 2, 7, 3, 4]
 
 
+def test_small_batches_use_one_thread_and_leave_the_number_as_it_was():
+    states, lengths, labels, sides = material()
+    before, seen = torch.get_num_threads(), []
+    try:
+        torch.set_num_threads(2)
+        tell = lambda _: seen.append(torch.get_num_threads())  # noqa: E731 - one expression, used twice
+        fit(source_of(states, lengths), labels, sides, {"m": head()}, QUICK, "0", tell)
+        many = replace(QUICK, batch_size=500)
+        fit(source_of(states, lengths), labels, sides, {"m": head()}, many, "0", tell)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert seen == [1] * 4 + [2] * 4
+
+
 def test_progress_is_told_every_epoch():
     states, lengths, labels, sides = material()
     told = []
