@@ -15,12 +15,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ser_cache import protocols
 from ser_cache.errors import TrainingError
 from ser_cache.files import canonical_json, sha256_of_value
 from ser_cache.heads import Head, head_kind
 from ser_cache.packing import FeatureSource, PackedFeatures, ViewedFeatures
 from ser_cache.protocols import Protocol as TrainingProtocol
+from ser_cache.protocols import protocol_named
 from ser_cache.results import (
     FoldPredictions,
     Found,
