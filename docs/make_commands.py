@@ -1,4 +1,4 @@
-"""Write docs/commands.md from the commands' own help: ``python docs/make_commands.py``; a test keeps it true."""
+"""Write docs/commands.md from what ``--help`` says: ``python docs/make_commands.py``. A test compares."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 Prepared = Any
 """One utterance, ready for the model; only the extractor that made it knows what it is."""
 EmitLayer = Callable[[int, "torch.Tensor"], None]
-"""Receives ``(layer, states)``; ``states`` is (frames of all utterances of the batch, width), in batch order."""
+"""Receives ``(layer, states)``; ``states`` is (frames of all utterances, width), in the batch's order."""
 
 
 @dataclass(frozen=True)
@@ -43,12 +43,14 @@ class Extractor(Protocol):
         name: its folder in the cache, without the variant ("whisper-small", "mfcc", "org--model").
         variant: what non-default options add to that folder's name ("" or "full" or "max6s"), without ``+``.
         geometry: layers and width.
+        codec: the number format its features are stored in unless the user says otherwise.
         identity: what makes its features, as JSON: weights' hash, preprocessing, context, precision, ...
     """
 
     name: str
     variant: str
     geometry: Geometry
+    codec: str
     identity: Mapping[str, Any]
 
     def frames(self, samples: int) -> int:
@@ -58,7 +60,7 @@ class Extractor(Protocol):
         """Samples at 16 kHz that the model works through for such a clip (30 s windows in full context)."""
 
     def prepare(self, audio: NDArray[np.float32]) -> Prepared:
-        """Turn one clip, (samples,) at 16 kHz, into the model's input; pure NumPy or CPU torch, thread-safe."""
+        """Turn one clip, (samples,) at 16 kHz, into the model's input, on the CPU; thread-safe."""
 
     def forward(self, batch: Sequence[Prepared], layers: Sequence[int], emit: EmitLayer) -> None:
         """Run the model once over a batch and hand over each wanted layer as soon as it exists.

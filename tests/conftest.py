@@ -1,4 +1,4 @@
-"""Fixtures that every test may use: the real material, where it is at hand, and one thread for small tensors."""
+"""Fixtures that every test may use."""
 
 from pathlib import Path
 

@@ -30,6 +30,7 @@ class FakeExtractor:
 
     name: str = "fake"
     variant: str = ""
+    codec: str = "fp16"
     geometry: Geometry = field(default_factory=lambda: Geometry((0, 1, 2), 4, 50.0))
     identity: Mapping[str, Any] = field(default_factory=lambda: {"weights": "abc", "context": "audio"})
     seconds_per_batch: float = 0.0

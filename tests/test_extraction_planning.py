@@ -137,8 +137,8 @@ def test_non_default_options_make_a_folder_of_their_own(tmp_path):
     assert folder(FakeExtractor(), layers=(0, 1, 2)).as_posix() == "fake/c"
 
 
-def test_mfcc_is_stored_in_fp32_unless_told_otherwise(tmp_path):
-    mfcc = FakeExtractor(name="mfcc")
+def test_features_are_stored_in_the_extractors_own_codec_unless_told_otherwise(tmp_path):
+    mfcc = FakeExtractor(name="mfcc", codec="fp32")
     assert wanted_fingerprint(mfcc, ExtractionOptions()).storage["codec"] == "fp32"
     assert choose_folder(tmp_path, "c", mfcc, ExtractionOptions()) == tmp_path / "mfcc" / "c"
     half = ExtractionOptions(codec="fp16")

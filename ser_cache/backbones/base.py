@@ -27,6 +27,7 @@ class Backbone:
         name: folder in the cache, without the variant.
         variant: what non-default options add to it, without ``+``.
         geometry: layers 0..L and width.
+        codec: the number format to store its features in.
         identity: what makes the features, as JSON; compared.
         provenance: where the weights came from ("hub_id", "revision"); recorded, not compared, because the
             same weights and preprocessing are the same features.
@@ -36,6 +37,7 @@ class Backbone:
     name: str
     variant: str
     geometry: Geometry
+    codec: str
     identity: Mapping[str, Any]
     provenance: Mapping[str, str]
 
@@ -58,6 +60,7 @@ class Backbone:
         """
         settle_parametrizations(encoder)
         self.name, self.variant, self.geometry = outline.name, outline.variant, outline.geometry
+        self.codec = outline.codec
         self.identity, self.provenance = identity, provenance
         self.device = next(encoder.parameters()).device
         self._encoder: Any = encoder

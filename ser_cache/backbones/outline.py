@@ -82,6 +82,7 @@ class Outline:
         geometry: layers and width.
         rule: frames for a number of samples.
         max_samples: the audio is cut to this many samples at 16 kHz; None keeps all.
+        codec: half precision, whose rounding is far below what the probes can see.
     """
 
     name: str
@@ -89,6 +90,7 @@ class Outline:
     geometry: Geometry
     rule: FrameRule
     max_samples: int | None = None
+    codec: str = "fp16"
 
     def frames(self, samples: int) -> int:
         """Frames for a clip of ``samples`` at 16 kHz; 0 when the clip is too short for one frame."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,11 +14,12 @@ from ser_cache.cli.options import chosen_manifests, where_things_live
 from ser_cache.errors import SerCacheError, SettingsError, UnknownNameError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from ser_cache.manifest import Manifest
-    from ser_cache.probing import ProbeOptions, RunSummary
+    from ser_cache.probing import ProbeOptions
     from ser_cache.protocols import Protocol
+    from ser_cache.results import RunSummary
     from ser_cache.statistics import Spread
 
 Job = tuple["Manifest", str]
@@ -131,7 +132,7 @@ def _heads(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(wanted))
 
 
-def _overridden(protocol: Protocol, training: dict[str, float | None], dropout: float | None) -> Protocol:
+def _overridden(protocol: Protocol, training: Mapping[str, Any], dropout: float | None) -> Protocol:
     """A protocol with settings of the user's own, which its name then says."""
     changed = {name: value for name, value in training.items() if value is not None}
     head = protocol.head if dropout is None else replace(protocol.head, dropout=dropout)

@@ -14,7 +14,8 @@ from ser_cache.errors import DemoError
 from ser_cache.extraction import ExtractionOptions, choose_folder, extract, opening
 from ser_cache.importing import prepare, read_table
 from ser_cache.manifest import Manifest, write_manifest
-from ser_cache.probing import ProbeOptions, RunSummary, probe
+from ser_cache.probing import ProbeOptions, probe
+from ser_cache.results import RunSummary
 from ser_cache.settings import Locations, remember_root
 from ser_cache.splits import SplitOptions
 from ser_cache.store import open_features

@@ -34,9 +34,6 @@ from ser_cache.store import (
     serves,
 )
 
-DEFAULT_CODEC = "fp16"
-_OWN_CODECS = {"mfcc": "fp32"}  # small, and its first coefficient is in the hundreds
-
 
 @dataclass(frozen=True)
 class ExtractionOptions:
@@ -85,6 +82,10 @@ class Outlined(Protocol):
     @property
     def geometry(self) -> Geometry:
         """Layers and width."""
+
+    @property
+    def codec(self) -> str:
+        """The number format its features are stored in unless the user says otherwise."""
 
     def frames(self, samples: int) -> int:
         """Frames for a clip of so many samples at 16 kHz."""
@@ -164,7 +165,7 @@ def wanted_fingerprint(
         if layer not in known:
             raise UnknownNameError(f"layer of {outline.name}", str(layer), map(str, known))
     storage = {
-        "codec": options.codec or _own_codec(outline),
+        "codec": options.codec or outline.codec,
         "layers": layers,
         "tier": "frames",
         "frame_average": 1,
@@ -197,7 +198,7 @@ def choose_folder(
     """
     wanted = wanted_fingerprint(outline, options, identity)
     variants = [outline.variant] if outline.variant else []
-    if wanted.storage["codec"] != _own_codec(outline):
+    if wanted.storage["codec"] != outline.codec:
         variants.append(wanted.storage["codec"])
     whole = cache / "+".join([outline.name, *variants]) / corpus
     if wanted.layers == outline.geometry.layers:
@@ -340,11 +341,6 @@ def _bytes_of(rows: Sequence[Row], outline: Outlined, fingerprint: Fingerprint) 
     per_row = row_bytes(fingerprint.storage, width) + max((len(row.id.encode()) for row in rows), default=0)
     frames = sum(row.frames for row in rows)
     return OVERHEAD + frames * frame_bytes(fingerprint.storage, width) + len(rows) * per_row
-
-
-def _own_codec(outline: Outlined) -> str:
-    """What an extractor's features are stored in unless the user says otherwise."""
-    return _OWN_CODECS.get(outline.name, DEFAULT_CODEC)
 
 
 def _ranges(layers: Sequence[int]) -> str:
