@@ -58,7 +58,7 @@ COLUMNS = {
     "(speaker-dependent), as the manifest's fold column says.",
 )
 @click.option("--split-seed", default=0, show_default=True, help="Seed of the split, apart from the models'.")
-@click.option("--folds", default=5, show_default=True, type=click.IntRange(2), help="For --split folds.")
+@click.option("--folds", default=5, show_default=True, type=click.IntRange(3), help="For --split folds.")
 @click.option(
     "--seeds", default=1, show_default=True, type=click.IntRange(1), help="Models per head and fold."
 )
