@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from ser_cache import settings
 from ser_cache.cli import screen
 from ser_cache.cli.options import where_things_live
+
+if TYPE_CHECKING:
+    from ser_cache.store import CacheSummary
 
 
 @click.group()
@@ -28,25 +32,15 @@ def list_cached(cache: Path | None) -> None:
         (
             summary.backbone,
             summary.corpus,
-            f"{summary.done:,}/{summary.total:,}",
-            _state(summary.complete, summary.failed, bool(summary.damaged)),
-            f"{len(summary.layers)} x {summary.width}",
-            f"{summary.hours:.2f}",
+            _state(summary),
+            f"{len(summary.layers)} x {summary.width} {summary.codec}" if summary.layers else "",
             screen.size(summary.bytes),
-            summary.codec,
             summary.short,
         )
         for summary in found
     ]
-    columns = {"backbone": "left", "corpus": "left", "done": "right", "state": "left"}
-    columns |= {
-        "layers x d": "right",
-        "hours": "right",
-        "size": "right",
-        "codec": "left",
-        "fingerprint": "left",
-    }
-    screen.table(f"Cache {where}", columns, rows)
+    columns = {"backbone": "fold", "corpus": "left", "utterances": "fold", "layers x width": "left"}
+    screen.table(f"Cache {where}", columns | {"size": "right", "fingerprint": "left"}, rows)
     if not found:
         screen.note("Nothing is cached yet; begin with: ser extract --model MODEL --corpus CORPUS")
     for summary in found:
@@ -54,9 +48,11 @@ def list_cached(cache: Path | None) -> None:
             screen.note(f"damaged: {summary.backbone} {summary.corpus}: {summary.damaged}")
 
 
-def _state(complete: bool, failed: int, damaged: bool) -> str:
-    if damaged:
+def _state(summary: CacheSummary) -> str:
+    """How many utterances are done, and whether that is all."""
+    if summary.damaged:
         return "damaged"
-    if not complete:
-        return "incomplete"
-    return f"complete, {failed:,} failed" if failed else "complete"
+    if not summary.complete:
+        return f"incomplete, {summary.done:,} of {summary.total:,}"
+    failed = f", {summary.failed:,} failed" if summary.failed else ""
+    return f"complete, {summary.done:,}{failed}"

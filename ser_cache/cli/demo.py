@@ -49,5 +49,5 @@ def demo(folder: Path, seed: int) -> None:
         f"{len(made)} clips, {made.hours * 60:.1f} minutes, {len(made.speakers)} speakers, "
         f"{len(made.emotions)} emotions; all of it in {report.seconds:.0f} s, in {folder}/"
     )
-    show_summaries(report.summaries, "Probes: 4 folds, no speaker in two of them")
+    show_summaries(report.summaries, "Probes: 3 folds, no speaker in two of them")
     screen.say(f"\n{_TRUTH}\n\n{_NEXT}")

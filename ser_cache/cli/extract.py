@@ -207,7 +207,7 @@ def _show_plans(
                 screen.size(planned.bytes),
             )
         )
-    columns = {"corpus": "left", "folder": "left", "to do": "right", "cached": "right", "frames": "right"}
+    columns = {"corpus": "left", "folder": "fold", "to do": "right", "cached": "right", "frames": "right"}
     screen.table(
         f"What extracting {outline.name} would do", columns | {"hours": "right", "size": "right"}, rows
     )
@@ -243,6 +243,9 @@ def models(cache: Path | None) -> None:
         for spec in BACKBONES.values()
     ]
     rows += [(name, "", "", "", "", ", ".join(corpora)) for name, corpora in sorted(cached.items())]
-    columns = {"alias": "left", "checkpoint": "left", "layers": "right", "width": "right"}
-    screen.table("Models", columns | {"per audio hour": "right", "cached corpora": "left"}, rows)
-    screen.say("layers: Transformer blocks; layer 0, their input, is stored too. Size: all layers, fp16.")
+    columns = {"alias": "left", "checkpoint": "fold", "layers": "right", "width": "right"}
+    screen.table("Models", columns | {"per hour": "right", "cached": "fold"}, rows)
+    screen.say(
+        "layers: Transformer blocks; layer 0, their input, is stored too.\n"
+        "per hour: of audio in the cache, all layers in fp16. cached: the corpora that are."
+    )

@@ -115,23 +115,16 @@ def corpora(manifests: Path | None) -> None:
             (
                 name,
                 recipe.language if recipe else " ".join(languages),
-                recipe.title if recipe else "from a table or a pattern",
                 f"{recipe.utterances:,}" if recipe else "",
                 f"{len(made):,}" if made else "",
                 f"{made.hours:.2f}" if made else "",
+                recipe.title if recipe else "from a table or a pattern",
                 _audio(where, name) if made else "",
             )
         )
-    columns = {
-        "corpus": "left",
-        "language": "left",
-        "title": "left",
-        "complete": "right",
-        "in manifest": "right",
-        "hours": "right",
-        "audio": "left",
-    }
-    screen.table("Corpora", columns, rows)
+    columns = {"corpus": "left", "language": "left", "complete": "right", "prepared": "right"}
+    screen.table("Corpora", columns | {"hours": "right", "title": "fold", "audio": "fold"}, rows)
+    screen.say("complete: utterances of the whole corpus. prepared: those in the manifest here.")
     if not prepared:
         screen.note("None is prepared yet; begin with: ser manifest CORPUS ROOT")
 

@@ -26,8 +26,8 @@ Job = tuple["Manifest", str]
 """A corpus, and a backbone's folder in the cache."""
 
 COLUMNS = {
-    "corpus": "left",
-    "backbone": "left",
+    "corpus": "fold",
+    "backbone": "fold",
     "head": "left",
     "UA": "right",
     "WA": "right",

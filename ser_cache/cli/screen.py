@@ -10,7 +10,6 @@ from pathlib import Path
 from time import monotonic
 
 import click
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -23,6 +22,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.table import Table
+from rich.text import Text
 
 UNBOUNDED_WIDTH = 400
 LISTED_FAILURES = 10
@@ -34,22 +34,28 @@ def table(title: str, columns: Mapping[str, str], rows: Sequence[Sequence[str]])
 
     Args:
         title: one line above the table.
-        columns: heading -> "left" or "right".
+        columns: heading -> "left", "right" or "fold": which columns give way in a narrow terminal.
         rows: one string per column; empty cells are empty strings.
 
-    In a terminal, wide cells fold; into a file or a pipe nothing is folded or cut.
+    In a terminal, "fold" columns fold to its width; into a file or a pipe nothing is folded or cut.
     """
-    console = Console(
-        file=sys.stdout, width=None if sys.stdout.isatty() else UNBOUNDED_WIDTH, highlight=False
-    )
-    grid = Table(title=title, box=SIMPLE_HEAD, title_justify="left", title_style="bold", pad_edge=False)
-    for heading, side in columns.items():
-        grid.add_column(heading, justify="right" if side == "right" else "left", overflow="fold")
+    width = None if sys.stdout.isatty() else UNBOUNDED_WIDTH
+    console = Console(file=sys.stdout, width=width, highlight=False)
+    grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for heading, kind in columns.items():
+        grid.add_column(
+            heading,
+            justify="right" if kind == "right" else "left",
+            overflow="fold",
+            no_wrap=kind != "fold",
+            min_width=8 if kind == "fold" else None,
+        )
     for row in rows:
-        grid.add_row(*row)
+        grid.add_row(*map(Text, row))
     with console.capture() as captured:
-        console.print(grid, markup=False)
-    click.echo("\n".join(line.rstrip() for line in captured.get().splitlines()))
+        console.print(grid)
+    click.echo(f"{title}\n")
+    click.echo("\n".join(line.rstrip() for line in captured.get().splitlines()) + "\n")
 
 
 def say(line: str) -> None:

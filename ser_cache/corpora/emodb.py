@@ -40,7 +40,7 @@ def _parse(path: PurePosixPath) -> Fields | None:
 
 CORPUS = Corpus(
     name="emodb",
-    title="EmoDB, the Berlin database of emotional speech",
+    title="Berlin database of emotional speech",
     language="de",
     citation=(
         "F. Burkhardt, A. Paeschke, M. Rolfes, W. F. Sendlmeier, B. Weiss: "

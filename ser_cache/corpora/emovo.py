@@ -23,7 +23,7 @@ def _parse(path: PurePosixPath) -> Fields | None:
 
 CORPUS = Corpus(
     name="emovo",
-    title="EMOVO, an Italian emotional speech database",
+    title="Italian emotional speech database",
     language="it",
     citation=(
         "G. Costantini, I. Iaderola, A. Paoloni, M. Todisco: "

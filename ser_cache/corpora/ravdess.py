@@ -28,7 +28,7 @@ def _parse(path: PurePosixPath) -> Fields | None:
 
 CORPUS = Corpus(
     name="ravdess",
-    title="RAVDESS, the Ryerson audio-visual database of emotional speech and song: speech, audio only",
+    title="Ryerson audio-visual database, speech",
     language="en",
     citation=(
         "S. R. Livingstone, F. A. Russo: The Ryerson Audio-Visual Database of Emotional Speech and Song "

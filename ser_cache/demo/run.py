@@ -101,7 +101,7 @@ def _extract(model: str, manifest: Manifest, root: Path, where: Locations, on_st
 
 
 def _probe(folder: Path, manifest: Manifest, where: Locations, on_step: OnStep) -> list[RunSummary]:
-    options = ProbeOptions(split=SplitOptions(kind="folds", folds=4))
+    options = ProbeOptions(split=SplitOptions(kind="folds", folds=3))
     step = f"training on {folder.parent.name}"
     with open_features(folder, manifest.utterances) as features:
         return probe(
