@@ -13,7 +13,7 @@ from pathlib import Path
 import tomli_w
 
 from ser_cache.errors import SettingsError
-from ser_cache.files import write_text
+from ser_cache.files import one_at_a_time, write_text
 
 ROOTS_FILE = "roots.toml"
 
@@ -71,7 +71,14 @@ def read_roots(manifests: Path) -> dict[str, Path]:
 
 
 def remember_root(manifests: Path, corpus: str, root: Path) -> None:
-    """Record the absolute folder of audio of a corpus for later commands."""
-    roots = {name: str(folder) for name, folder in read_roots(manifests).items()}
-    roots[corpus] = str(root.resolve())
-    write_text(manifests / ROOTS_FILE, tomli_w.dumps(dict(sorted(roots.items()))))
+    """Record the absolute folder of audio of a corpus for later commands.
+
+    Raises:
+        SettingsError: ``roots.toml`` is not a table of strings.
+    """
+    manifests.mkdir(parents=True, exist_ok=True)
+    # Manifests are made side by side, and each would write back the others' roots as it read them.
+    with one_at_a_time(manifests):
+        roots = {name: str(folder) for name, folder in read_roots(manifests).items()}
+        roots[corpus] = str(root.resolve())
+        write_text(manifests / ROOTS_FILE, tomli_w.dumps(dict(sorted(roots.items()))))

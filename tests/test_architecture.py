@@ -69,29 +69,27 @@ def unit(path: Path) -> str:
 
 
 @cache
-def imports(path: Path) -> tuple[tuple[str, bool], ...]:
-    """Every imported dotted name of a file, and whether the import runs when the module is loaded."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    return tuple(_walk(tree, at_load=True))
+def imports(path: Path) -> tuple[str, ...]:
+    """Every imported dotted name of a file, imports inside functions included, those for types alone not."""
+    return tuple(_walk(ast.parse(path.read_text(encoding="utf-8"))))
 
 
-def _walk(node: ast.AST, at_load: bool) -> Iterator[tuple[str, bool]]:
+def _walk(node: ast.AST) -> Iterator[str]:
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING":
             continue
         if isinstance(child, ast.Import):
-            yield from ((alias.name, at_load) for alias in child.names)
+            yield from (alias.name for alias in child.names)
         elif isinstance(child, ast.ImportFrom):
             assert child.level == 0, "imports are absolute, so that they can be read and searched"
-            yield child.module or "", at_load
-            yield from ((f"{child.module}.{alias.name}", at_load) for alias in child.names)
-        inside_function = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
-        yield from _walk(child, at_load and not inside_function)
+            yield child.module or ""
+            yield from (f"{child.module}.{alias.name}" for alias in child.names)
+        yield from _walk(child)
 
 
 def own_units(path: Path) -> set[str]:
     """The units of the package that a file imports."""
-    names = (name.split(".") for name, _ in imports(path))
+    names = (name.split(".") for name in imports(path))
     return {
         parts[1]
         for parts in names
@@ -112,7 +110,7 @@ def test_a_module_imports_from_lower_layers_only(path: Path) -> None:
 
 @pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_each_heavy_library_has_one_door(path: Path) -> None:
-    imported = {name.split(".")[0] for name, _ in imports(path)}
+    imported = {name.split(".")[0] for name in imports(path)}
     trespassing = {name for name in imported & DOORS.keys() if unit(path) not in DOORS[name]}
     assert not trespassing
 
@@ -146,7 +144,7 @@ def test_every_imported_library_is_declared() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     declared = [*project["dependencies"], *project["optional-dependencies"]["demo"]]
     names = {re.split(r"[><=\[ ]", line)[0].replace("-", "_") for line in declared}
-    imported = {name.split(".")[0] for path in modules() for name, _ in imports(path)}
+    imported = {name.split(".")[0] for path in modules() for name in imports(path)}
     third_party = imported - set(sys.stdlib_module_names) - {"ser_cache"}
     assert third_party <= names | {"huggingface_hub"}, (
         "huggingface_hub comes with transformers, its only caller"

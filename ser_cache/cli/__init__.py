@@ -73,10 +73,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     except BrokenPipeError:
         raise
-    except OSError as error:
-        if error.filename is None:
-            raise
-        return _complain(f"{error.filename}: {error.strerror}.")
+    except OSError as error:  # a full disk, a missing permission: not a bug, so no traceback
+        where = f"{error.filename}: " if error.filename else ""
+        return _complain(f"{where}{error.strerror or error}; nothing half-written is left behind.")
     return status if isinstance(status, int) else DONE
 
 

@@ -102,7 +102,11 @@ def extract(
         _show_plans(outline, options, where, jobs)
         return 0
     extractor = opening.load_extractor(model, backbone_options)
-    return max(_extract_one(extractor, options, where, manifest, root) for manifest, root in jobs)
+    return screen.each(
+        jobs,
+        lambda job: f"{job[0].corpus}, {extractor.name}",
+        lambda job: _extract_one(extractor, options, where, *job),
+    )
 
 
 def _yes_or_no(answer: str | None) -> bool | None:
@@ -177,7 +181,9 @@ def _extract_one(
 
 def _show_report(report: ExtractionReport, label: str) -> None:
     if not report.done:
-        screen.say(f"{label}: {report.reused:,} utterances were cached already in {report.folder}")
+        screen.say(
+            f"{label}: nothing new; {report.reused:,} utterances were cached already in {report.folder}"
+        )
         return
     speed = report.seconds / max(report.wall_seconds, 1e-9)
     screen.say(
@@ -224,6 +230,7 @@ def models(cache: Path | None) -> None:
     Any other wav2vec 2.0, HuBERT, WavLM or Whisper checkpoint works too: give its hub id or a local folder.
     """
     from ser_cache.backbones.registry import BACKBONES, bytes_per_hour
+    from ser_cache.mfcc import MfccExtractor
     from ser_cache.store import summaries
 
     cached: dict[str, list[str]] = {}
@@ -242,10 +249,15 @@ def models(cache: Path | None) -> None:
         )
         for spec in BACKBONES.values()
     ]
+    mfcc = MfccExtractor().geometry
+    size = mfcc.width * 4 * mfcc.frames_per_second * 3600
+    rows.append(
+        ("mfcc", "librosa", "1", str(mfcc.width), screen.size(size), ", ".join(cached.pop("mfcc", ())))
+    )
     rows += [(name, "", "", "", "", ", ".join(corpora)) for name, corpora in sorted(cached.items())]
     columns = {"alias": "left", "checkpoint": "fold", "layers": "right", "width": "right"}
     screen.table("Models", columns | {"per hour": "right", "cached": "fold"}, rows)
     screen.say(
         "layers: Transformer blocks; layer 0, their input, is stored too.\n"
-        "per hour: of audio in the cache, all layers in fp16. cached: the corpora that are."
+        "per hour: of audio in the cache, all layers in fp16 (mfcc: fp32). cached: the corpora that are."
     )

@@ -14,6 +14,8 @@ from ser_cache.cli.options import FILE, FOLDER, root_of, where_things_live
 from ser_cache.errors import SettingsError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ser_cache.importing import Import, Listing
 
 
@@ -38,15 +40,19 @@ def manifest(
 ) -> int:
     """List, decode and check the clips of CORPUS below the folder ROOT.
 
-    CORPUS is one of `ser corpora`, or any name of your own together with --table or --pattern. Every file is
+    CORPUS is one of `ser corpora`, or any name of your own together with --table or --pattern; for a manifest
+    of your own that is there already, neither is needed: its files are looked for below ROOT. Every file is
     decoded, for its true length and a hash. Files that cannot be read are left out, listed, and named in
     failures/<corpus>.csv; the exit status is then 3.
     """
+    from ser_cache.corpora import CORPORA
     from ser_cache.importing import prepare
     from ser_cache.manifest import check_corpus_name, write_manifest
 
     check_corpus_name(corpus)
     where = settings.locate(manifests=manifests)
+    if table is None and pattern is None and corpus not in CORPORA:
+        return _move_root(where, corpus, root)
     listing = _list(corpus, root, table, pattern, labels)
     with screen.bar(f"decoding {corpus}", len(listing.utterances)) as bar:
         imported = prepare(corpus, listing, root, lambda done, _: bar.update(done), jobs, strict)
@@ -54,7 +60,27 @@ def manifest(
     write_manifest(path, imported.manifest)
     settings.remember_root(where.manifests, corpus, root)
     _show(imported, path, complete=table is None and pattern is None)
-    return _report_failures(imported, where.manifests / "failures" / f"{corpus}.csv")
+    return _report_failures(where, corpus, {failure.path: failure.reason for failure in imported.failures})
+
+
+def _move_root(where: settings.Locations, corpus: str, root: Path) -> int:
+    """Take a folder as the root of a manifest that is there already; extraction compares the hashes."""
+    from ser_cache.corpora import demand_folder, known_corpus
+    from ser_cache.manifest import list_manifests, path_of, read_manifest
+
+    paths = list_manifests(where.manifests)
+    if corpus not in paths:
+        known_corpus(corpus)  # raises, and lists what is known
+    demand_folder(root)
+    made = read_manifest(paths[corpus])
+    missing = {u.path: "it does not exist" for u in made.utterances if not path_of(root, u).exists()}
+    if len(missing) == len(made):
+        raise SettingsError(
+            f"{root} holds none of the {len(made):,} files of {paths[corpus]}; name another folder."
+        )
+    settings.remember_root(where.manifests, corpus, root)
+    screen.say(f"{paths[corpus]}: {len(made) - len(missing):,} of {len(made):,} files are below {root}")
+    return _report_failures(where, corpus, missing)
 
 
 def _list(corpus: str, root: Path, table: Path | None, pattern: str | None, labels: Path | None) -> Listing:
@@ -87,14 +113,16 @@ def _show(imported: Import, path: Path, complete: bool) -> None:
         screen.note(f"identical audio: {', '.join(group)}")
 
 
-def _report_failures(imported: Import, path: Path) -> int:
+def _report_failures(where: settings.Locations, corpus: str, failures: Mapping[str, str]) -> int:
+    """Write and show the failed files, reason by path; returns the exit status."""
     from ser_cache.files import write_csv
 
-    if not imported.failures:
+    path = where.manifests / "failures" / f"{corpus}.csv"
+    if not failures:
         path.unlink(missing_ok=True)  # of an earlier attempt: it would describe files that are fine now
         return 0
-    write_csv(path, ("path", "reason"), [(failure.path, failure.reason) for failure in imported.failures])
-    screen.list_failures({failure.path: failure.reason for failure in imported.failures}, path)
+    write_csv(path, ("path", "reason"), list(failures.items()))
+    screen.list_failures(failures, path)
     return 3
 
 

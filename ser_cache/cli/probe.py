@@ -11,7 +11,7 @@ import click
 from ser_cache import settings
 from ser_cache.cli import screen
 from ser_cache.cli.options import chosen_manifests, where_things_live
-from ser_cache.errors import SerCacheError, SettingsError, UnknownNameError
+from ser_cache.errors import SettingsError, UnknownNameError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -109,20 +109,18 @@ def probe(
         device=device,
         force=force,
     )
+    jobs = _jobs(where, models, corpora)
     summaries: list[RunSummary] = []
-    complaints: list[str] = []
-    for manifest, backbone in _jobs(where, models, corpora):
-        try:
-            summaries += _probe_one(where, manifest, backbone, options)
-        except UnknownNameError:
-            raise  # of a head, split or device: true of every job
-        except SerCacheError as error:
-            complaints.append(f"{manifest.corpus}, {backbone}: {error}")
-    if summaries:
-        show_summaries(summaries, f"Probes: split {split}, protocol {options.protocol.name}")
-    for complaint in complaints:
-        screen.note(f"error: {complaint}")
-    return 1 if complaints else 0
+
+    def probe_one(job: Job) -> int:
+        summaries.extend(_probe_one(where, *job, options))
+        return 0
+
+    try:
+        return screen.each(jobs, lambda job: f"{job[0].corpus}, {job[1]}", probe_one)
+    finally:
+        if summaries:  # also after Ctrl-C: what is trained is worth showing
+            show_summaries(summaries, f"Probes: split {split}, protocol {options.protocol.name}")
 
 
 def _heads(names: Sequence[str]) -> tuple[str, ...]:
@@ -143,7 +141,8 @@ def _overridden(protocol: Protocol, training: Mapping[str, Any], dropout: float 
 def _jobs(where: settings.Locations, models: Sequence[str], corpora: Sequence[str]) -> list[Job]:
     """Every chosen corpus with every chosen backbone it is cached for.
 
-    What was asked for by name and is not there is an error; what is merely not cached yet is left out.
+    What was asked for by name and is not there is an error; what is not cached yet is left out, and what is
+    not cached completely is left out with a line.
     """
     from ser_cache.store import summaries
 
@@ -151,7 +150,14 @@ def _jobs(where: settings.Locations, models: Sequence[str], corpora: Sequence[st
     cached = summaries(where.cache)
     backbones = list(dict.fromkeys(summary.backbone for summary in cached))
     wanted = [_backbone(name, backbones) for name in models] or backbones
-    jobs = [(made[s.corpus], s.backbone) for s in cached if s.backbone in wanted and s.corpus in made]
+    jobs = []
+    for summary in cached:
+        if summary.backbone not in wanted or summary.corpus not in made:
+            continue
+        if summary.complete or models or corpora:
+            jobs.append((made[summary.corpus], summary.backbone))
+        else:
+            screen.note(f"skipped: {summary.corpus} is not cached completely for {summary.backbone}.")
     for name in corpora:
         if not any(manifest.corpus == name for manifest, _ in jobs):
             model = models[0] if models else "MODEL"

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
+from typing import TypeVar
 
 import click
 from rich.console import Console
@@ -24,6 +25,9 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from ser_cache.errors import SerCacheError, UnknownNameError
+
+Job = TypeVar("Job")
 UNBOUNDED_WIDTH = 400
 LISTED_FAILURES = 10
 SECONDS_BETWEEN_LINES = 30.0
@@ -66,6 +70,33 @@ def say(line: str) -> None:
 def note(line: str) -> None:
     """Print one line about what is going on, on stderr."""
     click.echo(line, err=True)
+
+
+def each(jobs: Sequence[Job], name: Callable[[Job], str], run: Callable[[Job], int]) -> int:
+    """Run jobs one after another; an error in one does not stop the next.
+
+    Args:
+        jobs: what to work on.
+        name: what a job is called in the line about its error; not used for a single job.
+        run: does one job and returns its exit status.
+
+    Returns:
+        1 if a job raised an error, else the highest status.
+
+    Raises:
+        SerCacheError: the error of a single job, and of any job an unknown name, which all would share.
+    """
+    statuses, complaints = [], []
+    for job in jobs:
+        try:
+            statuses.append(run(job))
+        except SerCacheError as error:
+            if len(jobs) == 1 or isinstance(error, UnknownNameError):
+                raise
+            complaints.append(f"error: {name(job)}: {error}")
+    for complaint in complaints:
+        note(complaint)
+    return 1 if complaints else max(statuses, default=0)
 
 
 def list_failures(failures: Mapping[str, str], where: Path) -> None:
@@ -119,11 +150,11 @@ def bar(description: str, total: int) -> Iterator[Bar]:
         yield Bar(None, TaskID(0), description, total, now, now)
         return
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=24),
         MofNCompleteColumn(),
         TaskProgressColumn(),
-        TextColumn("{task.fields[detail]}"),
+        TextColumn("{task.fields[detail]}", markup=False),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),

@@ -60,13 +60,20 @@ def run_demo(folder: Path, options: DemoOptions, on_step: OnStep = lambda *_: No
     where = Locations(folder / "manifests", folder / "cache", folder / "runs")
     table = synthesise(folder / "corpus", options, lambda done, total: on_step("speaking", done, total))
     manifest = _manifest(table, where, on_step)
-    model = folder / BACKBONE
-    save_untrained_wav2vec2(model, options.seed)
+    model = _model(folder, options.seed)
     summaries: list[RunSummary] = []
     for name in ("mfcc", str(model)):
         features = _extract(name, manifest, table.parent, where, on_step)
         summaries += _probe(features, manifest, where, on_step)
     return DemoReport(where, manifest, tuple(summaries), perf_counter() - started)
+
+
+def _model(folder: Path, seed: int) -> Path:
+    """The untrained model of this seed; made once, because another torch may draw other weights."""
+    model = folder / f"{BACKBONE}-{seed}"
+    if not (model / "model.safetensors").exists():  # which is put in place last
+        save_untrained_wav2vec2(model, seed)
+    return model
 
 
 def _manifest(table: Path, where: Locations, on_step: OnStep) -> Manifest:

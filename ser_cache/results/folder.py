@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ser_cache.errors import ResultsError
-from ser_cache.files import sync_folder
+from ser_cache.files import naming_the_file, sync_folder
 from ser_cache.results.config import RunConfig, check_schema, splits_as_json
 from ser_cache.results.scoring import FoldPredictions, score_run
 
@@ -116,15 +116,16 @@ def write_run(
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir()
     try:
-        metrics = score_run([model.predictions for model in models], config.classes)
-        _write_json(temporary / "config.json", config.to_json())
-        _write_json(temporary / "splits.json", splits_as_json(splits))
-        _write_json(temporary / "environment.json", environment)
-        _write_json(temporary / "metrics.json", metrics)
-        _write_log(temporary / "log.csv", models)
-        _write_predictions(temporary / "predictions.csv", config.classes, models)
-        _write_weights(temporary, config.layers, models)
-        _put_in_place(temporary, folder)
+        with naming_the_file(folder):
+            metrics = score_run([model.predictions for model in models], config.classes)
+            _write_json(temporary / "config.json", config.to_json())
+            _write_json(temporary / "splits.json", splits_as_json(splits))
+            _write_json(temporary / "environment.json", environment)
+            _write_json(temporary / "metrics.json", metrics)
+            _write_log(temporary / "log.csv", models)
+            _write_predictions(temporary / "predictions.csv", config.classes, models)
+            _write_weights(temporary, config.layers, models)
+            _put_in_place(temporary, folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return Run(folder, config, metrics, environment)
@@ -254,14 +255,15 @@ def _short(value: object) -> object:
 
 def _write_weights(folder: Path, layers: Sequence[int], models: Sequence[TrainedModel]) -> None:
     """All parameters as ``<fold>/<seed>/<parameter>``; the layer weights, where the head mixes layers."""
-    from safetensors.numpy import save_file
+    from safetensors.numpy import save
 
     tensors = {
         f"{model.predictions.fold}/{model.predictions.seed}/{name}": np.ascontiguousarray(value)
         for model in models
         for name, value in model.weights.items()
     }
-    save_file(tensors, folder / "weights.safetensors")
+    # Not save_file: on a full disk it raises an error of its own, which names neither file nor cause.
+    (folder / "weights.safetensors").write_bytes(save(tensors))
     mixing = [(m.predictions, m.layer_weights.tolist()) for m in models if m.layer_weights is not None]
     if mixing:
         mean = np.mean([weights for _, weights in mixing], axis=0).tolist()
