@@ -1,4 +1,9 @@
-"""One writer per cache folder: a lock that the operating system releases when its holder dies."""
+"""One writer per cache folder: a lock that the operating system releases when its holder dies.
+
+The folder is locked and not each part, because a run decides over all its parts at once: what is missing,
+which rows to retire, and what goes into new parts, namely whatever no other part holds. Two writers of
+different parts of one folder would both add the same new utterances; and they share ``failures.csv``.
+"""
 
 import errno
 import fcntl
