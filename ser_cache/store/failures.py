@@ -5,7 +5,7 @@ import io
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from ser_cache.files import write_text
+from ser_cache.files import write_csv
 
 FAILURES_FILE = "failures.csv"
 
@@ -26,15 +26,11 @@ def read_failures(folder: Path) -> dict[str, str]:
 
 def update_failures(folder: Path, added: Mapping[str, str], removed: Iterable[str]) -> None:
     """Add and remove reasons, atomically; the file is left alone when nothing changes, gone when empty."""
-    before = read_failures(folder)
-    after = {id_: reason for id_, reason in before.items() if id_ not in set(removed)} | dict(added)
+    before, gone = read_failures(folder), set(removed)
+    after = {id_: reason for id_, reason in before.items() if id_ not in gone} | dict(added)
     if after == before:
         return
     if not after:
         (folder / FAILURES_FILE).unlink(missing_ok=True)
         return
-    text = io.StringIO(newline="")
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(("id", "reason"))
-    table.writerows(sorted(after.items()))
-    write_text(folder / FAILURES_FILE, text.getvalue())
+    write_csv(folder / FAILURES_FILE, ("id", "reason"), sorted(after.items()))
