@@ -12,10 +12,12 @@ import torch
 from numpy.typing import NDArray
 
 from ser_cache.errors import BackboneError
+from ser_cache.extraction.writing import Outcome
 from ser_cache.extractor import Extractor, Prepared
 from ser_cache.store import CODECS, LARGEST, Fingerprint
 
 _ROUNDING = 0.99
+_OUT_OF_MEMORY = ("DefaultCPUAllocator", "not enough memory", "CUBLAS_STATUS_ALLOC_FAILED")
 
 
 class EncodedBatch:
@@ -141,3 +143,54 @@ def encode_batch(
         extractor.forward(batch, fingerprint.layers, encoded.emit)
     encoded.check_complete()
     return encoded
+
+
+def encode_in_pieces(
+    extractor: Extractor, batch: Sequence[Prepared], frames: Sequence[int], fingerprint: Fingerprint
+) -> tuple[list[Outcome], float]:
+    """Encode a batch, in halves (and theirs) where the memory does not hold it whole.
+
+    The features of a shrunk batch can differ in their low bits from those of a whole one, because matrix
+    products are then summed in another order.
+
+    Args:
+        extractor: the model.
+        batch: its prepared utterances.
+        frames: the frames of each.
+        fingerprint: the layers and the codec.
+
+    Returns:
+        The features of each utterance, or the reason why it has none; and the seconds spent on encoding.
+
+    Raises:
+        BackboneError: the model's layers or shapes are not the planned ones.
+    """
+    try:
+        encoded = encode_batch(extractor, batch, frames, fingerprint)
+    except (MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
+            raise
+    else:
+        outcomes = [encoded.problems.get(i) or encoded.features(i) for i in range(len(batch))]
+        return outcomes, encoded.seconds
+    # Only out here: the error's traceback would keep the tensors of the failed attempt alive.
+    torch.cuda.empty_cache()  # does nothing where there is no CUDA
+    if len(batch) == 1:
+        return [_does_not_fit(extractor)], 0.0
+    half = len(batch) // 2
+    first, first_seconds = encode_in_pieces(extractor, batch[:half], frames[:half], fingerprint)
+    second, second_seconds = encode_in_pieces(extractor, batch[half:], frames[half:], fingerprint)
+    return first + second, first_seconds + second_seconds
+
+
+def _is_out_of_memory(error: MemoryError | RuntimeError) -> bool:
+    """PyTorch has a class of its own for CUDA only; a CPU's allocator gives a plain RuntimeError."""
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    return any(sign in str(error) for sign in _OUT_OF_MEMORY)
+
+
+def _does_not_fit(extractor: Extractor) -> str:
+    on_cpu = str(getattr(extractor, "device", "cpu")) == "cpu"
+    way_out = "on a machine with more of it" if on_cpu else "with --device cpu"
+    return f"it does not fit into memory, even alone: cut clips with --max-seconds, or extract {way_out}."
