@@ -45,6 +45,8 @@ class Extractor(Protocol):
         geometry: layers and width.
         codec: the number format its features are stored in unless the user says otherwise.
         identity: what makes its features, as JSON: weights' hash, preprocessing, context, precision, ...
+        provenance: where it came from ("model" as the user gave it, "hub_id", "revision"); recorded in each
+            part, never compared.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Extractor(Protocol):
     geometry: Geometry
     codec: str
     identity: Mapping[str, Any]
+    provenance: Mapping[str, str]
 
     def frames(self, samples: int) -> int:
         """Frames for a clip of ``samples`` at 16 kHz; 0 when the clip is too short for one frame."""

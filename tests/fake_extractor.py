@@ -33,6 +33,9 @@ class FakeExtractor:
     codec: str = "fp16"
     geometry: Geometry = field(default_factory=lambda: Geometry((0, 1, 2), 4, 50.0))
     identity: Mapping[str, Any] = field(default_factory=lambda: {"weights": "abc", "context": "audio"})
+    provenance: Mapping[str, str] = field(
+        default_factory=lambda: {"model": "org/fake", "hub_id": "org/fake", "revision": "0" * 40}
+    )
     seconds_per_batch: float = 0.0
     poison: Mapping[float, float] = field(default_factory=dict)
     """First sample of a clip: the value that layer 1 then holds."""

@@ -64,6 +64,13 @@ def run(corpus, folder, extractor=None, options=SMALL, on_progress=None, read=No
     )
 
 
+def forget(part, row) -> None:
+    """Make a row pending again, as if it had never been extracted."""
+    with part.path.open("r+b") as file:
+        file.seek(part.positions["state"] + row * len(PENDING))
+        file.write(PENDING)
+
+
 def content(folder, corpus) -> dict[str, tuple]:
     with open_features(folder, corpus.utterances) as cached:
         return {
@@ -295,6 +302,66 @@ def test_a_model_that_gives_other_frames_or_layers_is_an_error(folder, corpus, e
         run(corpus, folder, extractor)
 
 
+# Memory
+
+
+class Confined(FakeExtractor):
+    """Has memory for two clips of at most ``longest`` samples at a time."""
+
+    longest = 10_000
+    error: Exception = torch.OutOfMemoryError("CUDA out of memory.")
+
+    def forward(self, batch, layers, emit):
+        if len(batch) > 2 or max(map(len, batch)) > self.longest:
+            emit(layers[0], torch.zeros(sum(len(clip) // HOP for clip in batch), 4))  # half-way through
+            raise self.error
+        super().forward(batch, layers, emit)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+        MemoryError(),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:121] DefaultCPUAllocator: can't allocate memory"),
+        RuntimeError("not enough memory: you tried to allocate 99 bytes."),
+    ],
+)
+def test_a_batch_that_does_not_fit_into_memory_is_run_in_halves(folder, corpus, error):
+    extractor = Confined()
+    extractor.error = error
+    report = run(corpus, folder, extractor, ExtractionOptions(batch_seconds=60))
+    assert (report.done, report.failed) == (20, {})
+    assert extractor.batches == [2, 1, 2] * 4
+    with open_features(folder, corpus.utterances) as cached:
+        for index, id_ in enumerate(cached.ids):
+            clip, states = corpus.audio[id_], cached.hidden(index)[0].astype(np.float32)
+            assert states.shape == (len(clip) // HOP, 4)
+            # What the fake adds for the size of its batch is one number; the rest is the clip's own.
+            own = states - FakeExtractor().states(clip, 0, 0.0)
+            assert own.max() - own.min() < 0.05
+
+
+def test_a_clip_that_does_not_fit_alone_fails_by_name_and_says_what_to_do(folder):
+    corpus = FakeCorpus.make([1600, 3200, 9600, 1600])
+    extractor = Confined()
+    extractor.longest = 5000
+    report = run(corpus, folder, extractor, ExtractionOptions(batch_seconds=60))
+    assert report.done == 3
+    assert list(report.failed) == ["clip0002"]
+    assert "does not fit into memory, even alone: cut clips with --max-seconds" in report.failed["clip0002"]
+    extractor.device = torch.device("cuda", 0)
+    report = run(corpus, folder, extractor)
+    assert "--max-seconds, or extract with --device cpu." in report.failed["clip0002"]
+
+
+def test_any_other_error_of_a_model_keeps_its_traceback(folder, corpus):
+    extractor = Confined()
+    extractor.error = RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+    with pytest.raises(RuntimeError, match="mat1 and mat2"):
+        run(corpus, folder, extractor, ExtractionOptions(batch_seconds=60))
+
+
 # Changes of the corpus
 
 
@@ -331,8 +398,7 @@ def test_changed_audio_is_superseded_and_the_rest_is_left_alone(folder, corpus):
 def test_audio_that_changes_in_mid_extraction_is_superseded_while_pending(folder, corpus):
     run(corpus, folder)
     part = open_part(part_paths(folder)[0])
-    with PartWriter(part) as writer:
-        writer.reopen([4])
+    forget(part, 4)
     corpus.audio["clip0004"] = corpus.audio["clip0004"] * 2
     assert run(corpus, folder).done == 1
     assert len(content(folder, corpus)) == 20
@@ -345,6 +411,62 @@ def test_rows_gone_from_the_manifest_are_left_and_ignored(folder, corpus):
     report = run(corpus, folder)
     assert (report.done, report.reused) == (0, 19)
     assert len(content(folder, corpus)) == 19
+
+
+def test_rows_gone_from_the_manifest_do_not_leave_a_cache_incomplete_for_ever(folder, corpus):
+    whole = FakeCorpus(dict(corpus.audio))
+    del corpus.audio["clip0003"]
+    run(whole, folder, read=corpus.read)
+    part = open_part(part_paths(folder)[0])
+    forget(part, 7)
+    for gone in ("clip0000", "clip0007"):  # clip0000 is done, clip0003 failed, clip0007 is pending
+        del corpus.audio[gone]
+    assert not summaries(folder.parent.parent)[0].complete
+    missing_audio = Path("/nonexistent")
+    report = extract(FakeExtractor(), corpus.utterances, missing_audio, folder, SMALL, None, corpus.read)
+    assert (report.done, report.reused) == (0, 17)
+    assert read_states(part).tolist().count(SUPERSEDED) == 2
+    (summary,) = summaries(folder.parent.parent)
+    assert (summary.complete, summary.done, summary.failed) == (True, 18, 0)
+    assert read_failures(folder) == {}
+    report = run(whole, folder)
+    assert (report.done, report.reused) == (2, 18)
+    assert len(content(folder, whole)) == 20
+    assert sound(folder)
+
+
+def test_a_deleted_part_is_made_again_and_the_others_are_not_touched(folder, corpus):
+    options = dataclasses.replace(SMALL, part_bytes=2000)
+    run(corpus, folder, options=options)
+    before = content(folder, corpus)
+    paths = part_paths(folder)
+    assert len(paths) > 2
+    lost = set(open_part(paths[0]).ids)
+    paths[0].unlink()
+    others = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in paths[1:]}
+    report = run(corpus, folder, options=options)
+    assert set(open_part(part_paths(folder)[-1]).ids) == lost
+    assert report.done == len(lost)
+    assert {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in paths[1:]} == others
+    assert content(folder, corpus) == before
+    assert sound(folder)
+
+
+def test_a_part_records_where_its_features_came_from(folder, corpus):
+    run(corpus, folder)
+    recorded = open_part(part_paths(folder)[0]).provenance
+    assert {key: recorded[key] for key in ("name", "model", "hub_id", "revision")} == {
+        "name": "fake",
+        "model": "org/fake",
+        "hub_id": "org/fake",
+        "revision": "0" * 40,
+    }
+    assert "numpy" in recorded["libraries"]
+
+
+def test_other_provenance_makes_no_other_features(folder, corpus):
+    run(corpus, folder)
+    assert run(corpus, folder, FakeExtractor(provenance={"model": "/copy"})).reused == 20
 
 
 def test_several_parts_are_created_before_the_first_is_filled(folder, corpus):
@@ -390,7 +512,7 @@ def test_an_interrupted_run_keeps_what_is_done_and_the_next_gives_the_same_bits(
     assert content(folder, corpus) == content(folder.with_name("whole"), corpus)
 
 
-def test_a_failed_row_is_pending_while_it_is_tried_again(folder, corpus):
+def test_an_interrupted_retry_leaves_failed_rows_failed_and_the_cache_usable(folder, corpus):
     planned = FakeCorpus(dict(corpus.audio))
     del corpus.audio["clip0003"]
     run(planned, folder, read=corpus.read)
@@ -398,8 +520,10 @@ def test_a_failed_row_is_pending_while_it_is_tried_again(folder, corpus):
     interrupted.stop_at = 0
     with pytest.raises(KeyboardInterrupt):
         run(planned, folder, interrupted)
-    # Were it still failed, a kill in mid-write would leave torn bytes under a state that vouches for blanks.
-    assert read_states(open_part(part_paths(folder)[0]))[3] == PENDING
+    assert read_states(open_part(part_paths(folder)[0]))[3] == FAILED
+    with open_features(folder, planned.utterances) as cached:
+        assert (len(cached), list(cached.failed)) == (19, ["clip0003"])
+    assert summaries(folder.parent.parent)[0].complete
 
 
 def test_a_batch_with_a_missing_member_is_repeated_whole(folder, corpus):
@@ -409,8 +533,7 @@ def test_a_batch_with_a_missing_member_is_repeated_whole(folder, corpus):
     part = open_part(part_paths(folder)[0])
     size = max(whole.batches)
     assert size > 1
-    with PartWriter(part) as writer:
-        writer.reopen([int(np.argmin(part.samples))])  # the shortest clips share the largest batch
+    forget(part, int(np.argmin(part.samples)))  # the shortest clips share the largest batch
     again = FakeExtractor()
     assert run(corpus, folder, again).done == 1
     assert again.batches == [whole.batches[-1]]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 
 import pytest
 from fake_extractor import FakeCorpus, FakeExtractor
@@ -69,6 +70,15 @@ def test_parts_hold_their_limit_in_manifest_order(tmp_path):
         ["clip0006"],
     ]
     assert [part.path.name for part in planned.parts] == [f"part-000{number}.h5" for number in range(4)]
+
+
+def test_decoding_uses_the_processors_there_are_up_to_eight(monkeypatch):
+    for usable, expected in ((1, 1), (4, 4), (64, 8)):
+        monkeypatch.setattr(os, "sched_getaffinity", lambda _, n=usable: set(range(n)), raising=False)
+        assert ExtractionOptions().decode_threads == expected
+    monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.setattr(os, "cpu_count", lambda: 3)
+    assert ExtractionOptions().decode_threads == 3
 
 
 def test_an_utterance_larger_than_a_part_has_one_of_its_own(tmp_path):

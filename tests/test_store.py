@@ -32,6 +32,7 @@ from ser_cache.store import (
     create_part,
     differences,
     frame_bytes,
+    next_number,
     open_features,
     open_part,
     part_paths,
@@ -43,6 +44,7 @@ from ser_cache.store import (
     verify_part,
     writer,
 )
+from ser_cache.store.failures import update_failures
 from ser_cache.store.schema import STATES
 
 WIDTH = 3
@@ -230,7 +232,7 @@ def test_data_reaches_the_disk_before_the_state_that_vouches_for_it(tmp_path, mo
         writer_.write(0, features(part, 0))
         writer_.fail(1, "too loud")
     once = ["hidden"] * 3 + ["mean", "std", "checksum"]
-    assert calls == [*once, *once, "flush", "state", "state", "flush"]
+    assert calls == [*once, "flush", "state", "state", "flush"]
 
 
 def test_features_of_another_shape_or_type_are_refused(tmp_path):
@@ -314,6 +316,29 @@ def test_missing_utterances_are_counted_and_the_command_is_named(tmp_path):
     assert len(open_features(folder, wanted[:1])) == 1
 
 
+@pytest.mark.parametrize(
+    ("backbone", "provenance", "command"),
+    [
+        ("tiny", {"model": "/models/tiny", "name": "tiny"}, "--model /models/tiny --corpus corpus`"),
+        ("tiny", {"model": "my models/tiny", "name": "tiny"}, "--model 'my models/tiny' --corpus corpus`"),
+        ("mine", {"model": "./tiny", "name": "mine"}, "--model ./tiny --name mine --corpus corpus`"),
+        ("org--tiny", {"model": "org/tiny", "name": "org--tiny"}, "--model org/tiny --corpus corpus`"),
+        (
+            "xls-r+max6s",
+            {"model": "xls-r", "name": "xls-r"},
+            "--model xls-r --corpus corpus` with the options it was made with (+max6s)",
+        ),
+        ("org--tiny", {}, "--model org/tiny --corpus corpus`"),
+    ],
+)
+def test_an_incomplete_cache_names_the_model_as_the_user_gave_it(tmp_path, backbone, provenance, command):
+    path = tmp_path / backbone / "corpus" / "part-0000.h5"
+    create_part(path, fingerprint(), [row("a", 1)], WIDTH, provenance)
+    with pytest.raises(CacheError) as caught:
+        open_features(path.parent, [utterance("a")])
+    assert str(caught.value).endswith(f"is incomplete: 1 of 1 missing, run `ser extract {command}.")
+
+
 def test_other_audio_than_the_manifest_s_is_refused_and_both_hashes_are_shown(tmp_path):
     full_part(folder_in(tmp_path))
     with pytest.raises(
@@ -342,22 +367,75 @@ def test_a_failed_row_that_succeeds_leaves_the_failures_file(tmp_path):
         writer_.fail(0, "not audio")
         writer_.fail(1, "not audio either")
     with PartWriter(part) as writer_:
-        writer_.reopen([0])
-        assert read_states(part).tolist() == [PENDING, FAILED]
         writer_.write(0, features(part, 0))
+    assert read_states(part).tolist() == [DONE, FAILED]
     assert read_failures(part.path.parent) == {"b": "not audio either"}
     with PartWriter(part) as writer_:
-        writer_.reopen([1])
         writer_.write(1, features(part, 1))
     assert not (part.path.parent / "failures.csv").exists()
     assert verify_part(part.path) == []
+
+
+def test_a_failed_row_stays_failed_until_its_features_are_on_disk(tmp_path, monkeypatch):
+    part = make_part(folder_in(tmp_path), [row("a", 3), row("b", 2)])
+    with PartWriter(part) as writer_:
+        writer_.write(0, features(part, 0))
+        writer_.fail(1, "not audio")
+    real = os.pwrite
+
+    def tear(descriptor, data, start):
+        real(descriptor, data[: len(data) // 2], start)
+        raise OSError(5, "Input/output error")  # stands for a kill in mid-write
+
+    with monkeypatch.context() as patched, PartWriter(part) as writer_:
+        patched.setattr(os, "pwrite", tear)
+        with pytest.raises(CacheError, match="Input/output error"):
+            writer_.write(1, features(part, 1))
+    assert read_states(part).tolist() == [DONE, FAILED]
+    assert open_features(folder_in(tmp_path), [utterance("a"), utterance("b")]).failed == {"b": "not audio"}
+    assert verify_part(part.path) == []
+
+
+def test_reasons_are_removed_whatever_kind_of_iterable_names_them(tmp_path):
+    update_failures(tmp_path, {"a": "x", "b": "y", "c": "z"}, ())
+    update_failures(tmp_path, {}, iter(["a", "b", "c"]))
+    assert read_failures(tmp_path) == {}
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_thousands_of_reasons_are_updated_at_once(tmp_path):
+    evaluations = []
+
+    class Ids(list):
+        def __iter__(self):
+            evaluations.append(1)
+            return super().__iter__()
+
+    update_failures(tmp_path, {f"u{n}": "x" for n in range(2000)}, ())
+    update_failures(tmp_path, {}, Ids(f"u{n}" for n in range(1, 2000)))
+    assert len(evaluations) == 1
+    assert read_failures(tmp_path) == {"u0": "x"}
+
+
+def test_a_part_that_exists_is_never_overwritten(tmp_path):
+    part = full_part(folder_in(tmp_path))
+    before = part.path.read_bytes()
+    with pytest.raises(CacheError, match=r"part-0000.h5 exists already and was left as it is"):
+        make_part(folder_in(tmp_path), [row("other", 2)])
+    assert part.path.read_bytes() == before
+
+
+def test_the_next_number_is_above_all_that_exist(tmp_path):
+    assert next_number([]) == 0
+    names = ("part-0001.h5", "part-0012.h5", "part-copy.h5")
+    assert next_number([tmp_path / name for name in names]) == 13
 
 
 def test_a_superseded_row_gives_way_to_the_one_in_a_later_part(tmp_path):
     folder = folder_in(tmp_path)
     old = full_part(folder, frames=(4, 2))
     with PartWriter(old) as writer_:
-        writer_.supersede({0: DONE})
+        writer_.supersede([0])
     new = make_part(folder, [Row("u00", 640, "e" * 64, 2)], 1)
     with PartWriter(new) as writer_:
         writer_.write(0, features(new, 0, seed=9))
@@ -371,7 +449,7 @@ def test_a_superseded_row_gives_way_to_the_one_in_a_later_part(tmp_path):
 def test_a_superseded_row_without_a_successor_is_missing(tmp_path):
     part = full_part(folder_in(tmp_path))
     with PartWriter(part) as writer_:
-        writer_.supersede({0: DONE})
+        writer_.supersede([0])
     with pytest.raises(CacheError, match="1 of 2 missing"):
         open_features(folder_in(tmp_path), [utterance("u00", "e" * 64), utterance("u01")])
 
@@ -382,7 +460,7 @@ def test_a_pending_row_can_be_superseded_and_the_part_stays_sound(tmp_path):
         file.seek(part.positions["hidden"])
         file.write(b"torn")  # what a killed writer may leave in a pending row
     with PartWriter(part) as writer_:
-        writer_.supersede({0: PENDING})
+        writer_.supersede([0])
     assert verify_part(part.path) == []
     assert summaries(tmp_path)[0].pending == 0
 
@@ -519,7 +597,7 @@ def test_a_summary_counts_every_state(tmp_path):
             writer_.write(place, features(part, place))
         writer_.fail(2, "not audio")
         writer_.commit()
-        writer_.supersede({1: DONE})
+        writer_.supersede([1])
     (summary,) = summaries(tmp_path)
     assert (summary.backbone, summary.corpus, summary.layers, summary.width) == (
         "model",

@@ -15,16 +15,11 @@ from ser_cache.store import DONE, PENDING, PartWriter, open_part, read_states, s
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory) -> Path:
-    """A part with done, failed and superseded rows, none pending."""
+    """A part whose rows are all done, one of them without frames."""
     part = make_part(folder_in(tmp_path_factory.mktemp("cache")), [row(f"u{n}", n * 5) for n in range(12)])
     with PartWriter(part) as writer_:
         for place in range(12):
-            if place % 5:
-                writer_.write(place, features(part, place))
-            else:
-                writer_.fail(place, "not audio")
-        writer_.commit()
-        writer_.supersede({3: DONE})
+            writer_.write(place, features(part, place))
     return part.path
 
 
@@ -58,6 +53,22 @@ def test_a_flip_in_each_region_is_found(finished):
         flip(finished, position, 1)
         assert verify_part(finished), position
         flip(finished, position, 1)
+
+
+def test_bytes_that_nothing_reads_are_not_judged_and_their_states_are(tmp_path):
+    part = make_part(folder_in(tmp_path), [row(name, 3) for name in "abcd"])
+    with PartWriter(part) as writer_:
+        writer_.write(0, features(part, 0))
+        writer_.write(1, features(part, 1))
+        writer_.fail(2, "not audio")
+        writer_.commit()
+        writer_.supersede([1])
+    for place in (1, 2, 3):
+        flip(part.path, next(part.spans(place))[0], 0xFF)
+    assert verify_part(part.path) == []
+    for place in range(4):
+        flip(part.path, part.positions["state"] + 4 * place, 1)
+    assert len(verify_part(part.path)) == 4
 
 
 def test_damage_names_the_utterance_and_spares_the_others(finished):

@@ -91,8 +91,13 @@ def extract(
 
     May be killed or interrupted at any moment: the next call goes on where it was, with features that are
     bit-identical to those of an undisturbed run on the same machine. An utterance that cannot be decoded, is
-    too short, has changed since the manifest, or has values that the codec cannot hold is marked failed and
-    listed with its reason in ``failures.csv`` in the folder; the next call tries it again.
+    too short, has changed since the manifest, does not fit into memory even alone, or has values that the
+    codec cannot hold is marked failed and listed with its reason in ``failures.csv`` in the folder; the next
+    call tries it again, and it stays failed until that has come to an end. Rows without features whose
+    utterance has left the manifest are retired.
+
+    A batch that does not fit into memory is run in halves, and so on. The features of a shrunk batch can
+    differ in their low bits from those of a whole one.
 
     Args:
         extractor: the model.
@@ -114,8 +119,8 @@ def extract(
     started = time.perf_counter()
     planned = plan(extractor, utterances, folder, options, extractor.identity)
     run = _Run(extractor, root, options, on_progress, read_audio, planned)
-    if planned.todo:
-        if not root.is_dir():
+    if planned.todo or planned.superseded:
+        if planned.todo and not root.is_dir():
             raise SettingsError(
                 f"{root} is not a folder: say where the audio is with `ser manifest {folder.name} ROOT`."
             )
@@ -153,7 +158,7 @@ class _Run:
     stages: dict[str, float] = field(default_factory=lambda: dict.fromkeys(_STAGES, 0.0))
 
     def all_parts(self) -> None:
-        """Retire changed rows, create every new part, then fill them one by one."""
+        """Retire rows, create every new part, then fill them one by one."""
         # Retired before their successors exist: a kill in between leaves them merely missing.
         for path, rows in self.plan.superseded.items():
             with PartWriter(open_part(path)) as writer:
@@ -161,10 +166,11 @@ class _Run:
         # All created before the first is filled: the disk is claimed now, and `ser cache ls` knows the total.
         parts = [self._opened(part) for part in self.plan.parts]
         for part_plan, part in zip(self.plan.parts, parts, strict=True):
-            with PartWriter(part, flush_seconds=self.options.flush_seconds) as writer:
-                writer.reopen(part_plan.retried)
-                with BackgroundWriter(writer, self.options.flush_seconds) as sink:
-                    self._fill(part_plan, part, sink)
+            with (
+                PartWriter(part, flush_seconds=self.options.flush_seconds) as writer,
+                BackgroundWriter(writer, self.options.flush_seconds) as sink,
+            ):
+                self._fill(part_plan, part, sink)
 
     def _opened(self, part: PartPlan) -> Part:
         if part.new_rows is None:
@@ -210,19 +216,16 @@ class _Run:
         return [(row, outcomes[row]) for row in batch if row in missing]
 
     def _forward(self, part: Part, running: Sequence[tuple[int, Prepared]]) -> dict[int, Outcome]:
-        from ser_cache.extraction.encoding import encode_batch
+        from ser_cache.extraction.encoding import encode_in_pieces
 
         frames = [part.frames(row) for row, _ in running]
         with self._timed("forward"):
-            encoded = encode_batch(
+            outcomes, seconds = encode_in_pieces(
                 self.extractor, [item for _, item in running], frames, self.plan.fingerprint
             )
-        self.stages["encoding"] += encoded.seconds
-        self.stages["forward"] -= encoded.seconds
-        return {
-            row: encoded.problems.get(index) or encoded.features(index)
-            for index, (row, _) in enumerate(running)
-        }
+        self.stages["encoding"] += seconds
+        self.stages["forward"] -= seconds
+        return {row: outcome for (row, _), outcome in zip(running, outcomes, strict=True)}
 
     def _settle(
         self, part_plan: PartPlan, sink: BackgroundWriter, outcomes: Sequence[tuple[int, Outcome]]
@@ -272,7 +275,10 @@ def _members(
 
 
 def _provenance(extractor: Extractor) -> dict[str, Any]:
-    """What is worth knowing about how features came about, though it does not define them."""
+    """What is worth knowing about how features came about, though it does not define them.
+
+    "name" and "model" (what the user gave) let messages say how to extract again.
+    """
     libraries = {}
     for library in _LIBRARIES:
         try:
@@ -280,6 +286,8 @@ def _provenance(extractor: Extractor) -> dict[str, Any]:
         except PackageNotFoundError:
             continue
     return {
+        **extractor.provenance,
+        "name": extractor.name,
         "libraries": libraries,
         "python": platform.python_version(),
         "machine": platform.machine(),

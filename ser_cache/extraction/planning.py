@@ -4,9 +4,10 @@ No audio is read and no weights are loaded, so ``--dry-run`` costs nothing.
 """
 
 import math
+import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,7 +19,6 @@ from ser_cache.store import (
     CODECS,
     DONE,
     OVERHEAD,
-    PENDING,
     SCHEMA,
     SUPERSEDED,
     Fingerprint,
@@ -27,12 +27,21 @@ from ser_cache.store import (
     check_agreement,
     differences,
     frame_bytes,
+    next_number,
     open_part,
     part_paths,
     read_states,
     row_bytes,
     serves,
 )
+
+_MOST_THREADS = 8  # beyond these, decoding is ahead of any model
+
+
+def _decode_threads() -> int:
+    """As many as the processors this process may use, at most eight."""
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(_MOST_THREADS, usable)
 
 
 @dataclass(frozen=True)
@@ -43,7 +52,8 @@ class ExtractionOptions:
         layers: the layers to store; None for all of the extractor's.
         codec: "fp16" or "fp32"; None for the extractor's own (fp32 for MFCC, else fp16).
         batch_seconds: the most seconds of padded audio in a batch; a longer clip runs alone.
-        decode_threads: threads that decode and prepare audio ahead of the model.
+        decode_threads: threads that decode and prepare audio ahead of the model; by default the processors
+            this process may use, at most 8.
         strict: stop at the first utterance that fails.
         lock: hold the folder's lock; False only where the file system cannot lock.
         part_bytes: the most bytes of hidden states in a part.
@@ -53,7 +63,7 @@ class ExtractionOptions:
     layers: tuple[int, ...] | None = None
     codec: str | None = None
     batch_seconds: float = 60.0
-    decode_threads: int = 2
+    decode_threads: int = field(default_factory=_decode_threads)
     strict: bool = False
     lock: bool = True
     part_bytes: int = 8 << 30
@@ -99,15 +109,13 @@ class PartPlan:
         path: the part's file.
         new_rows: the rows of a part that is yet to be created; None for one that exists.
         utterances: the manifest's utterance of each row, where the manifest still has it.
-        missing: rows without features, ascending.
-        retried: those of them that failed before, or whose state is damaged.
+        missing: rows without features, ascending: pending, failed before, or of a damaged state.
     """
 
     path: Path
     new_rows: tuple[Row, ...] | None
     utterances: Mapping[int, Utterance]
     missing: tuple[int, ...]
-    retried: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -120,7 +128,8 @@ class ExtractionPlan:
         reused: utterances whose features are there already.
         todo: utterances to extract.
         parts: the parts with something to do, new ones last.
-        superseded: rows to retire, by part, with their present states: their audio has changed.
+        superseded: rows to retire, by part: their audio has changed, or they have no features and their
+            utterance left the manifest, which would leave the part incomplete for ever.
         frames: frames to extract.
         seconds: seconds of audio to extract.
         bytes: disk space that new parts will take.
@@ -132,7 +141,7 @@ class ExtractionPlan:
     reused: int
     todo: tuple[Utterance, ...]
     parts: tuple[PartPlan, ...]
-    superseded: Mapping[Path, Mapping[int, bytes]]
+    superseded: Mapping[Path, Sequence[int]]
     frames: int
     seconds: float
     bytes: int
@@ -235,7 +244,7 @@ def plan(
     fingerprint = _settle(folder, parts, wanted, identity)
     current = {utterance.id: utterance for utterance in utterances}
     placed: set[str] = set()
-    superseded: dict[Path, dict[int, bytes]] = {}
+    superseded: dict[Path, list[int]] = {}
     plans: list[PartPlan] = []
     for part in parts:
         existing, retired = _plan_existing(part, current)
@@ -245,7 +254,7 @@ def plan(
         if existing.missing:
             plans.append(existing)
     fresh = [utterance for utterance in utterances if utterance.id not in placed]
-    new = list(_plan_new(outline, fresh, folder, len(part_paths(folder)), fingerprint, options))
+    new = list(_plan_new(outline, fresh, folder, fingerprint, options))
     plans.extend(new)
     todo = tuple(part.utterances[row] for part in plans for row in part.missing)
     return ExtractionPlan(
@@ -284,32 +293,31 @@ def _comparable(cached: Fingerprint, identity: Mapping[str, Any] | None) -> Fing
     return cached if identity is not None else Fingerprint({}, cached.storage)
 
 
-def _plan_existing(part: Part, current: Mapping[str, Utterance]) -> tuple[PartPlan, dict[int, bytes]]:
+def _plan_existing(part: Part, current: Mapping[str, Utterance]) -> tuple[PartPlan, list[int]]:
     """What to do in a part that exists, and which of its rows to retire."""
     members: dict[int, Utterance] = {}
     missing: list[int] = []
-    retried: list[int] = []
-    retired: dict[int, bytes] = {}
+    retired: list[int] = []
     for row, state in enumerate(read_states(part).tolist()):
         utterance = current.get(part.ids[row])
-        if utterance is None or state == SUPERSEDED:
+        if state == SUPERSEDED:
             continue
-        if (utterance.sha256, utterance.samples) != (part.audio_sha256[row], int(part.samples[row])):
-            retired[row] = state
-            continue
-        members[row] = utterance
-        if state != DONE:
-            missing.append(row)
-            if state != PENDING:
-                retried.append(row)
-    return PartPlan(part.path, None, members, tuple(missing), tuple(retried)), retired
+        if utterance is None:
+            if state != DONE:  # done ones stay: their utterance may come back
+                retired.append(row)
+        elif (utterance.sha256, utterance.samples) != (part.audio_sha256[row], int(part.samples[row])):
+            retired.append(row)
+        else:
+            members[row] = utterance
+            if state != DONE:
+                missing.append(row)
+    return PartPlan(part.path, None, members, tuple(missing)), retired
 
 
 def _plan_new(
     outline: Outlined,
     utterances: Sequence[Utterance],
     folder: Path,
-    existing: int,
     fingerprint: Fingerprint,
     options: ExtractionOptions,
 ) -> Iterator[PartPlan]:
@@ -318,7 +326,7 @@ def _plan_new(
     rows: list[Row] = []
     members: dict[int, Utterance] = {}
     size = 0
-    number = existing
+    number = next_number(part_paths(folder))
 
     def finished() -> PartPlan:
         path = folder / f"part-{number:04d}.h5"

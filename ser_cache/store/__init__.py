@@ -9,7 +9,15 @@ from ser_cache.store.failures import FAILURES_FILE, read_failures
 from ser_cache.store.fingerprint import Fingerprint, differences, serves
 from ser_cache.store.listing import CacheSummary, summaries
 from ser_cache.store.lock import folder_lock
-from ser_cache.store.part import Part, create_part, open_part, part_paths, read_states, remove_leftovers
+from ser_cache.store.part import (
+    Part,
+    create_part,
+    next_number,
+    open_part,
+    part_paths,
+    read_states,
+    remove_leftovers,
+)
 from ser_cache.store.reader import CachedFeatures, check_agreement, open_features
 from ser_cache.store.schema import (
     CODECS,
@@ -48,6 +56,7 @@ __all__ = [
     "differences",
     "folder_lock",
     "frame_bytes",
+    "next_number",
     "open_features",
     "open_part",
     "part_paths",

@@ -128,8 +128,10 @@ def create_part(
         provenance: what is worth knowing about this extraction, as JSON.
 
     Raises:
-        CacheError: the folder cannot be written, or the disk cannot hold the part.
+        CacheError: the file exists, the folder cannot be written, or the disk cannot hold the part.
     """
+    if path.exists():
+        raise CacheError(f"{path} exists already and was left as it is: run the same command again.")
     try:
         with replacing(path) as temporary:
             # HDF5 answers a full disk with tracebacks on stderr, so room for what it writes is tried first.
@@ -178,6 +180,12 @@ def read_states(part: Part) -> NDArray[np.bytes_]:
 def part_paths(folder: Path) -> list[Path]:
     """The parts of one corpus under one backbone, in the order in which they were made."""
     return sorted(folder.glob("part-*.h5"))
+
+
+def next_number(paths: Iterable[Path]) -> int:
+    """The number of the next part: above all that exist, because one in between may have been deleted."""
+    numbers = (path.stem.removeprefix("part-") for path in paths)
+    return max((int(number) for number in numbers if number.isdecimal()), default=-1) + 1
 
 
 def remove_leftovers(folder: Path) -> None:

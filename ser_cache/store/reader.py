@@ -7,6 +7,7 @@ behind each row is the manifest's.
 from __future__ import annotations
 
 import mmap
+import shlex
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -42,8 +43,8 @@ def open_features(folder: Path, utterances: Sequence[Utterance]) -> CachedFeatur
         CacheError: nothing is cached there, parts are damaged or disagree, or utterances are missing.
         StaleCacheError: features were made from other audio than the manifest's.
     """
-    again = f"`ser extract --model {_model(folder)} --corpus {folder.name}`"
     parts = [open_part(path) for path in part_paths(folder)]
+    again = _command(folder, parts)
     if not parts:
         raise CacheError(f"{folder} holds no features: run {again}.")
     check_agreement(parts)
@@ -58,7 +59,7 @@ def open_features(folder: Path, utterances: Sequence[Utterance]) -> CachedFeatur
             raise StaleCacheError(
                 f"{folder} was made from another recording of {utterance.id!r} (audio hash: cache "
                 f"{parts[part].audio_sha256[row][:_DIGITS]}, manifest {utterance.sha256[:_DIGITS]}): run "
-                f"{again} again, which redoes the changed ones only."
+                f"{again}, which redoes the changed ones only."
             )
         if state == DONE:
             ids.append(utterance.id)
@@ -230,9 +231,16 @@ class CachedFeatures:
         return mapped
 
 
-def _model(folder: Path) -> str:
-    """What the user called the backbone of a folder: no variant, and a hub id with its slash."""
-    return folder.parent.name.partition("+")[0].replace("--", "/")
+def _command(folder: Path, parts: Sequence[Part]) -> str:
+    """The command that extracts what is missing in a folder, with the model as the user once gave it."""
+    backbone, _, variant = folder.parent.name.partition("+")
+    recorded = parts[0].provenance if parts else {}
+    model = str(recorded.get("model") or backbone.replace("--", "/"))
+    name = str(recorded.get("name") or backbone)
+    # A folder or a hub id gives the cache its own name, unless the user chose another.
+    chosen = "" if name in (model, model.replace("/", "--"), Path(model).name) else f" --name {name}"
+    options = f" with the options it was made with (+{variant})" if variant else ""
+    return f"`ser extract --model {shlex.quote(model)}{chosen} --corpus {folder.name}`{options}"
 
 
 def _locate(parts: Sequence[Part]) -> dict[str, tuple[int, int, bytes]]:

@@ -3,8 +3,8 @@
 It lies in a user block, 4,096 bytes before HDF5's own, as one JSON object padded with blanks. It lists the
 byte ranges that the writer may change (features, checksums, states); the digest covers that list and every
 byte outside those ranges and outside the block: HDF5's structures, ids, offsets, and the padding between
-them. Each row's checksum covers the rest. A damaged byte anywhere is therefore found, and HDF5 never parses a
-damaged structure.
+them. The checksum of each row that is done covers the rest. Damage to anything that is ever read is therefore
+found, and HDF5 never parses a damaged structure.
 """
 
 import hashlib

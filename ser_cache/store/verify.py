@@ -8,13 +8,14 @@ import numpy as np
 
 from ser_cache.errors import CacheError
 from ser_cache.store.part import Part, open_part
-from ser_cache.store.schema import CHECKSUM_DTYPE, PENDING, STATE_DTYPE, STATES
+from ser_cache.store.schema import CHECKSUM_DTYPE, DONE, STATE_DTYPE, STATES
 
 
 def verify_part(path: Path) -> list[str]:
     """Read a whole part and list what is wrong with it; an empty list means sound.
 
-    Pending rows hold nothing yet, so their bytes are not judged. Works on a file whose writer was killed.
+    The features of rows that are not done are never read, so their bytes are not judged. Works on a file
+    whose writer was killed.
     """
     try:
         part = open_part(path)
@@ -33,7 +34,7 @@ def _damaged(part: Part, mapped: mmap.mmap) -> Iterator[tuple[int, str]]:
         for row, state in enumerate(states):
             if state not in STATES:
                 yield row, f"has the unknown state {state!r}"
-            elif state != PENDING:
+            elif state == DONE:
                 pieces = (view[start : start + count] for start, count in part.spans(row))
                 if part.checksum(row, pieces) != checksums[row]:
                     yield row, "does not match its checksum"

@@ -1,13 +1,14 @@
 """Fill a part in place, so that a kill at any moment leaves every finished utterance whole.
 
 Order, for each utterance: its features, then its checksum, a flush to disk shared by all utterances since the
-last one, then its state, and a second flush. A row whose state says done is therefore complete on disk; any
-other is written again by the next run.
+last one, then its state, and a second flush. A row whose state says done is therefore complete on disk. The
+bytes of any other row mean nothing, so a failed one stays failed while it is tried again, until its features
+are on disk.
 """
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -21,7 +22,6 @@ from ser_cache.store.schema import (
     CHECKSUM_DTYPE,
     DONE,
     FAILED,
-    PENDING,
     STATE_DTYPE,
     SUPERSEDED,
 )
@@ -71,8 +71,7 @@ class PartWriter:
             self.commit()
 
     def fail(self, row: int, reason: str) -> None:
-        """Blank one utterance; the next commit marks it failed and puts the reason in the failures file."""
-        self._blank(row)
+        """Give one utterance up; the next commit marks it failed, its reason in the failures file."""
         self._failed[row] = reason
 
     def commit(self) -> None:
@@ -99,23 +98,11 @@ class PartWriter:
             raise write_error(self.part.path, error) from error
         self._mark(dict.fromkeys(written, DONE) | dict.fromkeys(failed, FAILED))
 
-    def reopen(self, rows: Sequence[int]) -> None:
-        """Make failed rows pending, before they are tried again; done rows are never written twice."""
-        self._mark(dict.fromkeys(rows, PENDING))
-
-    def supersede(self, rows: Mapping[int, bytes]) -> None:
-        """Retire rows whose audio has changed; done ones keep their bytes, pending ones are blanked.
-
-        Args:
-            rows: the rows and their present states.
-        """
-        for row, state in rows.items():
-            if state not in (DONE, FAILED):
-                self._blank(row)
-        if rows:
-            _sync(self._descriptor)
-        self._mark(dict.fromkeys(rows, SUPERSEDED))
-        update_failures(self.part.path.parent, added={}, removed=[self.part.ids[row] for row in rows])
+    def supersede(self, rows: Iterable[int]) -> None:
+        """Retire rows whose audio has changed, or that have no features and left the manifest."""
+        retired = dict.fromkeys(rows, SUPERSEDED)
+        self._mark(retired)
+        update_failures(self.part.path.parent, added={}, removed=[self.part.ids[row] for row in retired])
 
     def close(self) -> None:
         """Commit and close; harmless when repeated."""
@@ -148,9 +135,6 @@ class PartWriter:
             # Flat bytes: an empty memoryview of more dimensions cannot be cast.
             pieces.extend(np.ascontiguousarray(block).reshape(-1).view(np.uint8).data for block in blocks)
         return pieces
-
-    def _blank(self, row: int) -> None:
-        self._store(row, [memoryview(bytes(count)) for _, count in self.part.spans(row)])
 
     def _store(self, row: int, pieces: Sequence[memoryview]) -> None:
         checksum = np.array(self.part.checksum(row, pieces), dtype=CHECKSUM_DTYPE)
