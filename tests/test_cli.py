@@ -202,15 +202,16 @@ def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(command: str, t
         "probe": ["probe", "--head", "linear", "--epochs", "1"],
     }
     # A limit on the size of a file stands for the disk: the system refuses the write in the same place.
+    # -B, because the interpreter would write halves of its own bytecode files, and keep them.
     code = (
         "import resource, signal, sys; from ser_cache.cli import run;"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000)); sys.exit(run(sys.argv[1:]))"
     )
     finished = subprocess.run(
-        [sys.executable, "-c", code, *arguments[command]], capture_output=True, text=True, check=False
+        [sys.executable, "-B", "-c", code, *arguments[command]], capture_output=True, text=True, check=False
     )
-    assert finished.returncode == 1
+    assert finished.returncode == 1, finished.stderr
     assert "Traceback" not in finished.stderr
     assert finished.stderr.splitlines()[-1].startswith("error: ")
     left = [path.name for folder in ("manifests", "cache", "runs") for path in Path(folder).rglob("*.tmp")]
