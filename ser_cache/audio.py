@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from ser_cache.errors import AudioError
 
 SAMPLE_RATE = 16_000
-"""Hertz; what every backbone of DESIGN 4.3 was trained on."""
+"""Hertz; what every known backbone was trained on."""
 RESAMPLER = "soxr HQ"
 """How other rates are brought to 16 kHz, over the whole clip at once; part of every extractor's identity."""
 CHANNELS = "averaged"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ser_cache.audio import CHANNELS, RESAMPLER, SAMPLE_RATE
+from ser_cache.clipping import Clipping
 from ser_cache.errors import SerCacheError
 from ser_cache.extractor import Geometry
 
@@ -34,7 +34,7 @@ class MfccOptions:
         fft_samples: length of the window and of its Fourier transform.
         hop_samples: samples between frames.
         bands: mel bands.
-        max_seconds: keep the first seconds of each clip; None keeps all.
+        max_seconds: keep the first seconds of each clip; None keeps all. See ``clipping``.
     """
 
     coefficients: int = 13
@@ -51,8 +51,7 @@ class MfccOptions:
             raise SerCacheError(
                 f"{self.coefficients} coefficients cannot come from {self.bands} mel bands; ask for fewer."
             )
-        if self.max_seconds is not None and not 0 < self.max_seconds < math.inf:
-            raise SerCacheError(f"the longest clip must be above 0 seconds, not {self.max_seconds}.")
+        Clipping(self.max_seconds)
 
 
 class MfccExtractor:
@@ -64,7 +63,7 @@ class MfccExtractor:
         variant: settings other than the defaults.
         geometry: layer 1, as wide as there are coefficients.
         identity: the settings, as JSON.
-        provenance: empty; there are no weights.
+        provenance: "model", the name it goes by; there are no weights to come from anywhere.
     """
 
     name = "mfcc"
@@ -73,6 +72,7 @@ class MfccExtractor:
     def __init__(self, options: MfccOptions | None = None) -> None:
         """Make the filters for these settings."""
         self._options = options or MfccOptions()
+        self._clipping = Clipping(self._options.max_seconds)
         self.variant = _variant(self._options)
         self.geometry = Geometry((1,), self._options.coefficients, SAMPLE_RATE / self._options.hop_samples)
         self.identity: Mapping[str, Any] = {
@@ -83,22 +83,22 @@ class MfccExtractor:
             "channels": CHANNELS,
             "features_version": FEATURES_VERSION,
         }
-        self.provenance: Mapping[str, str] = {}
+        self.provenance: Mapping[str, str] = {"model": self.name}
 
     def frames(self, samples: int) -> int:
         """Frames for a clip of ``samples`` at 16 kHz: one per started hop, and one more at a whole number."""
-        return 1 + self._kept(samples) // self._options.hop_samples
+        return 1 + self._clipping.kept(samples) // self._options.hop_samples
 
     def padded_samples(self, samples: int) -> int:
         """The clip itself."""
-        return self._kept(samples)
+        return self._clipping.kept(samples)
 
     def prepare(self, audio: NDArray[np.float32]) -> NDArray[np.float32]:
         """Coefficients of one clip: (samples,) at 16 kHz -> (frames, coefficients); thread-safe."""
         import librosa  # takes seconds, which only MFCC should cost
 
         options = self._options
-        kept = audio[: self._kept(len(audio))]
+        kept = audio[: self._clipping.kept(len(audio))]
         # librosa pads with zeros anyway, but warns of clips shorter than a window
         padded = np.pad(kept, (0, max(0, options.fft_samples - len(kept))))
         coefficients: NDArray[np.float32] = librosa.feature.mfcc(
@@ -118,10 +118,6 @@ class MfccExtractor:
         if 1 in layers:
             emit(1, torch.from_numpy(np.concatenate(batch)))
 
-    def _kept(self, samples: int) -> int:
-        seconds = self._options.max_seconds
-        return samples if seconds is None else min(samples, round(seconds * SAMPLE_RATE))
-
 
 def _variant(options: MfccOptions) -> str:
     defaults = MfccOptions()
@@ -135,6 +131,5 @@ def _variant(options: MfccOptions) -> str:
         )
         if getattr(options, field) != getattr(defaults, field)
     ]
-    if options.max_seconds is not None:
-        parts.append(f"max{options.max_seconds:g}s")
-    return "+".join(parts)
+    parts.append(Clipping(options.max_seconds).variant)
+    return "+".join(filter(None, parts))

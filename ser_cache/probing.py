@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ser_cache.devices import choose_device
 from ser_cache.errors import TrainingError
 from ser_cache.files import canonical_json, sha256_of_value
 from ser_cache.heads import Head, head_kind
@@ -36,7 +37,7 @@ from ser_cache.results import (
     write_run,
 )
 from ser_cache.splits import Split, SplitOptions, make_splits, split_config, warnings
-from ser_cache.training import FitResult, Sides, choose_device, environment, fit
+from ser_cache.training import FitResult, Sides, environment, fit
 
 if TYPE_CHECKING:
     from ser_cache.manifest import Manifest, Utterance

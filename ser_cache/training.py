@@ -174,20 +174,6 @@ def batch_order(key: str, epoch: int, count: int) -> Indices:
     return np.argsort(np.random.PCG64(seed).random_raw(count), kind="stable")
 
 
-def choose_device(name: str) -> torch.device:
-    """The device that ``auto``, ``cpu`` or ``cuda`` means here.
-
-    Raises:
-        TrainingError: another name, or CUDA where there is none.
-    """
-    if name not in ("auto", "cpu", "cuda"):
-        raise TrainingError(f"unknown device {name!r}; use auto, cpu or cuda.")
-    available = torch.cuda.is_available()
-    if name == "cuda" and not available:
-        raise TrainingError("this machine has no CUDA device that torch can use; use --device cpu.")
-    return torch.device("cuda" if available and name != "cpu" else "cpu")
-
-
 def environment(device: torch.device) -> dict[str, Any]:
     """What a result may depend on beside its configuration, as JSON: versions, threads, device."""
     named = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()

@@ -1,17 +1,21 @@
 """From names and folders to extractors, and what is refused on the way."""
 
 import json
+import os
 import shutil
+import socket
 
+import huggingface_hub
 import pytest
 import small_models
 import torch
 import transformers
+from huggingface_hub import errors
 from safetensors.torch import load_file, save_file
 
 from ser_cache.backbones import checkpoints
 from ser_cache.backbones.loading import BackboneOptions, describe, load
-from ser_cache.errors import BackboneError, UnknownNameError
+from ser_cache.errors import BackboneError, SettingsError, UnknownNameError
 
 CPU = BackboneOptions(device="cpu")
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -42,6 +46,13 @@ def rename_weights(folder, rename):
 def test_a_folder_is_named_by_its_basename_or_as_asked(saved):
     assert load(str(saved), CPU).name == "tiny"
     assert load(str(saved), BackboneOptions(device="cpu", name="my-model")).name == "my-model"
+
+
+def test_the_name_to_extract_again_with_is_recorded_as_it_was_given(saved, monkeypatch):
+    monkeypatch.chdir(saved.parent)
+    given = f"./{saved.name}"
+    model = load(given, BackboneOptions(device="cpu", name="my-model"))
+    assert model.provenance == {"model": given, "hub_id": "", "revision": ""}
 
 
 def test_the_outline_of_a_folder_equals_that_of_the_loaded_model(saved):
@@ -130,16 +141,18 @@ def test_an_unknown_option_lists_the_known_ones(options):
         BackboneOptions(**options)
 
 
-@pytest.mark.parametrize("seconds", [0, -1, float("nan"), float("inf")])
-def test_a_cut_to_nothing_is_refused(seconds):
-    with pytest.raises(BackboneError, match="above 0 seconds"):
-        BackboneOptions(max_seconds=seconds)
-
-
 def test_cuda_without_a_device_is_an_error_that_names_the_way_out(saved, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(BackboneError, match="--device cpu or auto"):
+    with pytest.raises(SettingsError, match="--device cpu or auto"):
         load(str(saved), BackboneOptions(device="cuda"))
+
+
+@pytest.mark.parametrize("use", [describe, load])
+def test_options_that_mean_nothing_to_a_model_are_refused(saved, use):
+    with pytest.raises(BackboneError, match=r"tiny is no Whisper model.*leave --whisper-context out"):
+        use(str(saved), BackboneOptions(device="cpu", context="full"))
+    with pytest.raises(BackboneError, match=r"tiny is a local folder.*no revision v2; leave --revision out"):
+        use(str(saved), BackboneOptions(device="cpu", revision="v2"))
 
 
 def test_folders_that_hold_no_checkpoint_are_named(tmp_path, copy):
@@ -302,7 +315,7 @@ def test_a_model_in_the_hubs_cache_needs_no_network(hub, saved):
     put_in_hub_cache(hub, saved)
     model = load("org/tiny", CPU)
     assert model.name == "org--tiny"
-    assert model.provenance == {"hub_id": "org/tiny", "revision": COMMIT}
+    assert model.provenance == {"model": "org/tiny", "hub_id": "org/tiny", "revision": COMMIT}
     assert model.identity == load(str(saved), CPU).identity
     assert load("org/tiny", BackboneOptions(device="cpu", revision=COMMIT)).identity == model.identity
     assert describe("org/tiny").geometry == model.geometry
@@ -319,3 +332,76 @@ def test_weights_missing_from_the_hubs_cache_are_named(hub, saved, copy):
 def test_an_alias_is_looked_up_at_its_pinned_revision(hub):
     with pytest.raises(BackboneError, match=r"facebook/wav2vec2-xls-r-300m.*--revision 1a640f32ac3e"):
         load("xls-r", CPU)
+
+
+def breaks_off(hub_error):
+    """A download in which the hub's client ends with an error."""
+
+    def download(*args, **kwargs):
+        raise hub_error
+
+    return download
+
+
+def hub_is_down():
+    """What the hub's client makes of a 5xx or a timeout when its cache lacks the file, too."""
+    error = errors.LocalEntryNotFoundError("An error happened while trying to locate the file on the Hub")
+    error.__cause__ = TimeoutError("timed out")
+    return error
+
+
+def test_a_hub_that_does_not_answer_is_not_a_file_that_is_not_there(hub, monkeypatch):
+    monkeypatch.setattr(checkpoints, "_hub_is_reachable", lambda: True)
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", breaks_off(hub_is_down()))
+    with pytest.raises(BackboneError, match=r"org/x: .*cannot be reached just now.*\(timed out\); try again"):
+        load("org/x", CPU)
+    monkeypatch.setattr(checkpoints, "_hub_is_reachable", lambda: False)
+    with pytest.raises(BackboneError, match=r"lacks config\.json.*out of reach"):
+        load("org/x", CPU)
+
+
+def test_a_preprocessor_that_cannot_be_had_just_now_does_not_count_as_absent(hub, saved, copy, monkeypatch):
+    no_preprocessor(copy)
+    put_in_hub_cache(hub, copy)
+    commit = BackboneOptions(device="cpu", revision=COMMIT, normalise=True)
+    monkeypatch.setattr(checkpoints, "_hub_is_reachable", lambda: True)
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", breaks_off(hub_is_down()))
+    with pytest.raises(BackboneError, match=r"just now for preprocessor_config\.json"):
+        load("org/tiny", commit)
+    monkeypatch.setattr(checkpoints, "_hub_is_reachable", lambda: False)
+    assert load("org/tiny", commit).identity["normalise"] is True
+
+
+def test_a_repository_without_a_configuration_is_told_from_a_hub_that_is_down(hub, monkeypatch):
+    monkeypatch.setattr(checkpoints, "_hub_is_reachable", lambda: True)
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", breaks_off(errors.EntryNotFoundError("404")))
+    with pytest.raises(BackboneError, match=r"does not hold config\.json; it is no transformers checkpoint"):
+        load("org/x", CPU)
+
+
+def test_a_connection_that_breaks_off_is_one_line(hub, monkeypatch):
+    transport = errors.HfHubHTTPError.__bases__[0]
+    assert not issubclass(transport, OSError)
+    monkeypatch.setattr(checkpoints, "_hub_is_reachable", lambda: True)
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", breaks_off(transport("peer closed connection")))
+    with pytest.raises(BackboneError, match=r"config\.json .*\(peer closed connection\); try again"):
+        load("org/x", CPU)
+
+
+@pytest.mark.parametrize(
+    ("variables", "reachable"),
+    [
+        ({}, False),
+        ({"no_proxy": "localhost"}, False),
+        ({"no_proxy": "localhost", "https_proxy": "http://proxy:3128"}, True),
+        ({"ALL_PROXY": "socks5://proxy:1080"}, True),
+    ],
+)
+def test_only_a_proxy_stands_in_for_name_resolution(monkeypatch, variables, reachable):
+    for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
+        monkeypatch.delenv(name)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(socket, "getaddrinfo", breaks_off(socket.gaierror("no such host")))
+    assert checkpoints._hub_is_reachable() is reachable

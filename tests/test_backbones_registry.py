@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from ser_cache.backbones.loading import FAMILIES, BackboneOptions, describe
 from ser_cache.backbones.outline import ConvolutionFrames, WhisperFrames
 from ser_cache.backbones.registry import BACKBONES, bytes_per_hour
+from ser_cache.errors import BackboneError
 
 
 @pytest.mark.parametrize(
@@ -81,13 +82,17 @@ def test_whisper_has_a_frame_per_started_320_samples(samples, frames, audio, ful
         ("whisper-small", {}, ""),
         ("whisper-small", {"context": "full"}, "full"),
         ("whisper-small", {"context": "full", "max_seconds": 6}, "full+max6s"),
-        ("xls-r", {"context": "full"}, ""),  # only Whisper has a context
         ("xls-r", {"normalise": False, "max_seconds": 2.5}, "raw+max2.5s"),
         ("xls-r", {"normalise": True}, "norm"),
     ],
 )
 def test_only_options_that_change_the_features_show_in_the_variant(model, options, variant):
     assert describe(model, BackboneOptions(**options)).variant == variant
+
+
+def test_a_context_is_whispers_alone():
+    with pytest.raises(BackboneError, match=r"xls-r is no Whisper model.*leave --whisper-context out"):
+        describe("xls-r", BackboneOptions(context="full"))
 
 
 def test_a_cut_to_some_seconds_bounds_frames_and_work():

@@ -78,6 +78,7 @@ def test_settings_show_in_variant_and_identity():
     assert (plain.name, plain.variant, plain.geometry.layers, plain.geometry.width) == ("mfcc", "", (1,), 13)
     assert (wide.variant, wide.geometry.width) == ("n40+max6s", 40)
     assert plain.identity != wide.identity
+    assert plain.provenance == {"model": "mfcc"}
 
 
 @pytest.mark.parametrize("settings", [{"coefficients": 0}, {"coefficients": 200}, {"max_seconds": 0}])

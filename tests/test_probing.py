@@ -210,7 +210,7 @@ def test_labels_drawn_at_random_give_chance(tmp_path):
         (utterances(4), replace(LOSO, heads=("mlp",)), UnknownNameError, "unknown head 'mlp'"),
         (utterances(4), replace(LOSO, split=SplitOptions("l")), UnknownNameError, "unknown split 'l'"),
         (utterances(4), replace(LOSO, seeds=()), TrainingError, "no seed"),
-        (utterances(4), replace(LOSO, device="tpu"), TrainingError, "unknown device"),
+        (utterances(4), replace(LOSO, device="tpu"), UnknownNameError, "unknown device"),
         ((), LOSO, SplitError, "no utterances"),
     ],
 )

@@ -29,8 +29,8 @@ class Backbone:
         geometry: layers 0..L and width.
         codec: the number format to store its features in.
         identity: what makes the features, as JSON; compared.
-        provenance: where the weights came from ("hub_id", "revision"); recorded, not compared, because the
-            same weights and preprocessing are the same features.
+        provenance: "model" as it was asked for, and where the weights came from ("hub_id", "revision");
+            recorded, not compared, because the same weights and preprocessing are the same features.
         device: where the model is.
     """
 

@@ -31,6 +31,7 @@ _WEIGHTS = (
     "pytorch_model.bin",
     "pytorch_model.bin.index.json",
 )
+_PROXIES = {"http", "https", "all"}
 _HINT = "A hub id (organisation/model) or a local folder works too."
 
 
@@ -85,7 +86,8 @@ def resolve(model: str, label: str = "", revision: str = "") -> Source:
 
     Raises:
         UnknownNameError: the name is none of the three.
-        BackboneError: a path that does not exist, or a name that cannot be a folder of the cache.
+        BackboneError: a path that does not exist, a name that cannot be a folder of the cache, or a revision
+            of a local folder.
     """
     if label and not _FOLDER_NAME.fullmatch(label):
         raise BackboneError(f"the name {label!r} cannot be a folder of the cache; use letters, digits, - _ .")
@@ -93,6 +95,10 @@ def resolve(model: str, label: str = "", revision: str = "") -> Source:
         return Source(label or spec.alias, hub_id=spec.hub_id, revision=revision or spec.revision, spec=spec)
     folder = Path(model).expanduser()
     if folder.is_dir():
+        if revision:
+            raise BackboneError(
+                f"{model} is a local folder, which has no revision {revision}; leave --revision out."
+            )
         return Source(label or _folder_name(folder), folder=folder)
     if folder.exists():
         raise BackboneError(f"{model} is a file; a backbone is the folder that holds its config.json.")
@@ -189,7 +195,7 @@ def _fetch_weights(source: Source, commit: str, online: bool) -> None:
 
 def _fetch(source: Source, revision: str, name: str, online: bool) -> Path | None:
     """One file of a repository, from the hub's cache or the network; None when there is none to be had."""
-    from huggingface_hub import errors, hf_hub_download, try_to_load_from_cache
+    from huggingface_hub import try_to_load_from_cache
 
     if _COMMIT.fullmatch(revision):
         cached = try_to_load_from_cache(source.hub_id, name, revision=revision)
@@ -197,6 +203,13 @@ def _fetch(source: Source, revision: str, name: str, online: bool) -> Path | Non
             return Path(cached)
         if cached is not None:  # the hub's client remembers that this commit has no such file
             return None
+    return _ask(source, revision, name, online)
+
+
+def _ask(source: Source, revision: str, name: str, online: bool) -> Path | None:
+    """One file through the hub's client, every failure of it as an error of ours; see ``_fetch``."""
+    from huggingface_hub import errors, hf_hub_download
+
     try:
         path = hf_hub_download(source.hub_id, name, revision=revision or None, local_files_only=not online)
     except errors.GatedRepoError as error:
@@ -207,12 +220,33 @@ def _fetch(source: Source, revision: str, name: str, online: bool) -> Path | Non
     except errors.RepositoryNotFoundError as error:
         hint = "check the id, or log in with `hf auth login` if it is private."
         raise BackboneError(f"the hub has no repository {source.hub_id}; {hint}") from error
+    except errors.LocalEntryNotFoundError as error:  # an EntryNotFoundError too, though the hub never said so
+        if not online:
+            return None
+        reason = _first_line(error.__cause__ or error)
+        raise BackboneError(
+            f"{source.hub_id}: the hub cannot be reached just now for {name} ({reason}); try again, "
+            "or go by the local cache alone with --offline."
+        ) from error
     except errors.EntryNotFoundError:
         return None
-    except (OSError, ValueError) as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise BackboneError(f"{source.hub_id}: {name} cannot be downloaded ({reason}).") from error
+    except (OSError, ValueError, _transport_error()) as error:
+        raise BackboneError(
+            f"{source.hub_id}: {name} cannot be downloaded ({_first_line(error)}); try again."
+        ) from error
     return Path(path)
+
+
+def _transport_error() -> type[Exception]:
+    """The base of a broken connection's errors: HTTPError of the HTTP library that this hub client ships."""
+    from huggingface_hub import errors
+
+    base: type[Exception] = errors.HfHubHTTPError.__bases__[0]
+    return base
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
 def _unavailable(source: Source, what: str, online: bool) -> BackboneError:
@@ -234,7 +268,7 @@ def _hub_is_reachable() -> bool:
 
     if constants.HF_HUB_OFFLINE:
         return False
-    if getproxies():
+    if _PROXIES & getproxies().keys():  # it also holds no_proxy, which is none
         return True
     try:
         socket.getaddrinfo(urlsplit(constants.ENDPOINT).hostname, 443)

@@ -5,16 +5,16 @@ torch and transformers are imported when weights are loaded, not before.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ser_cache import audio
+from ser_cache import audio, devices
 from ser_cache.backbones import checkpoints
 from ser_cache.backbones.checkpoints import Checkpoint
 from ser_cache.backbones.outline import ConvolutionFrames, FrameRule, Outline, WhisperFrames
 from ser_cache.backbones.registry import FRAMES_PER_SECOND
+from ser_cache.clipping import Clipping
 from ser_cache.errors import BackboneError, UnknownNameError
 from ser_cache.extractor import Extractor, Geometry
 from ser_cache.files import sha256_of_value
@@ -57,8 +57,8 @@ class BackboneOptions:
     Attributes:
         context: for Whisper, "audio" (only the audio is worked through) or "full" (padded to 30 s).
         normalise: bring each clip to zero mean and unit variance; None follows the checkpoint.
-        max_seconds: keep the first seconds of each clip; None keeps all.
-        device: "auto" (CUDA where there is one), "cpu" or "cuda".
+        max_seconds: keep the first seconds of each clip; None keeps all. See ``clipping``.
+        device: one of ``devices.DEVICES``.
         name: replaces the folder's name in the cache.
         revision: replaces the pinned revision of a hub repository.
         local_files_only: never use the network.
@@ -78,10 +78,13 @@ class BackboneOptions:
         """Refuse what no backbone could do."""
         if self.context not in CONTEXTS:
             raise UnknownNameError("Whisper context", self.context, CONTEXTS)
-        if self.device not in ("auto", "cpu", "cuda"):
-            raise UnknownNameError("device", self.device, ("auto", "cpu", "cuda"))
-        if self.max_seconds is not None and not 0 < self.max_seconds < math.inf:
-            raise BackboneError(f"the longest clip must be above 0 seconds, not {self.max_seconds}.")
+        devices.check_device(self.device)
+        Clipping(self.max_seconds)
+
+    @property
+    def clipping(self) -> Clipping:
+        """The part of each clip to keep."""
+        return Clipping(self.max_seconds)
 
 
 def describe(model: str, options: BackboneOptions | None = None) -> Outline:
@@ -95,7 +98,8 @@ def describe(model: str, options: BackboneOptions | None = None) -> Outline:
 
     Raises:
         UnknownNameError: no such backbone, context or device.
-        BackboneError: the configuration is missing, not reachable or of another kind of model.
+        BackboneError: the configuration is missing, not reachable or of another kind of model, or an option
+            means nothing to the model.
     """
     options = options or BackboneOptions()
     source = checkpoints.resolve(model, options.name, options.revision)
@@ -115,7 +119,8 @@ def load(model: str, options: BackboneOptions | None = None) -> Extractor:
     Raises:
         UnknownNameError: no such backbone, context or device.
         BackboneError: the checkpoint is missing, incomplete, damaged or of another kind of model; it does not
-            say how to normalise; or there is no CUDA device where one was asked for.
+            say how to normalise; or an option means nothing to it.
+        SettingsError: there is no CUDA device where one was asked for.
     """
     options = options or BackboneOptions()
     source = checkpoints.resolve(model, options.name, options.revision)
@@ -131,10 +136,14 @@ def load(model: str, options: BackboneOptions | None = None) -> Extractor:
     from ser_cache.backbones.wav2vec2 import Wav2Vec2Extractor
     from ser_cache.backbones.whisper import WhisperExtractor
 
-    device = weights.choose_device(options.device)
+    device = devices.choose_device(options.device)
     encoder = weights.load_encoder(checkpoint, FAMILIES[family], family)
     identity = _identity(checkpoint, family, normalise, options, weights.digest(encoder))
-    provenance = {"hub_id": checkpoint.source.hub_id, "revision": checkpoint.source.revision}
+    provenance = {
+        "model": model,
+        "hub_id": checkpoint.source.hub_id,
+        "revision": checkpoint.source.revision,
+    }
     if family == "whisper":
         return WhisperExtractor(encoder.to(device), outline, identity, provenance, normalise)
     return Wav2Vec2Extractor(encoder.to(device), outline, identity, provenance, normalise)
@@ -174,13 +183,18 @@ def _outline_of(checkpoint: Checkpoint, family: str, options: BackboneOptions) -
 def _outline(
     name: str, family: str, layers: int, width: int, convolution: ConvolutionFrames, options: BackboneOptions
 ) -> Outline:
+    if family != "whisper" and options.context != BackboneOptions.context:
+        raise BackboneError(
+            f"{name} is no Whisper model: the context {options.context!r} means nothing to it; "
+            "leave --whisper-context out."
+        )
     rule: FrameRule = WhisperFrames(options.context) if family == "whisper" else convolution
     return Outline(
         name=name,
         variant=_variant(family, options),
         geometry=Geometry(tuple(range(layers + 1)), width, float(FRAMES_PER_SECOND)),
         rule=rule,
-        max_samples=None if options.max_seconds is None else round(options.max_seconds * audio.SAMPLE_RATE),
+        clipping=options.clipping,
     )
 
 
@@ -191,9 +205,8 @@ def _variant(family: str, options: BackboneOptions) -> str:
         parts.append("full")
     if options.normalise is not None:
         parts.append("norm" if options.normalise else "raw")
-    if options.max_seconds is not None:
-        parts.append(f"max{options.max_seconds:g}s")
-    return "+".join(parts)
+    parts.append(options.clipping.variant)
+    return "+".join(filter(None, parts))
 
 
 def _normalise(checkpoint: Checkpoint, family: str, options: BackboneOptions) -> bool:

@@ -5,8 +5,10 @@ A dry run, and the plan of a cache file, need these numbers before any weights a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
+
+from ser_cache.clipping import Clipping
 
 if TYPE_CHECKING:
     from ser_cache.extractor import Geometry
@@ -81,7 +83,7 @@ class Outline:
         variant: what non-default options add to it, without ``+``; empty for none.
         geometry: layers and width.
         rule: frames for a number of samples.
-        max_samples: the audio is cut to this many samples at 16 kHz; None keeps all.
+        clipping: the part of each clip that is worked through.
         codec: half precision, whose rounding is far below what the probes can see.
     """
 
@@ -89,7 +91,7 @@ class Outline:
     variant: str
     geometry: Geometry
     rule: FrameRule
-    max_samples: int | None = None
+    clipping: Clipping = field(default_factory=Clipping)
     codec: str = "fp16"
 
     def frames(self, samples: int) -> int:
@@ -101,5 +103,5 @@ class Outline:
         return self.rule.padded_samples(self.kept(samples))
 
     def kept(self, samples: int) -> int:
-        """Samples left after the cut to ``max_samples``."""
-        return samples if self.max_samples is None else min(samples, self.max_samples)
+        """Samples left of such a clip."""
+        return self.clipping.kept(samples)

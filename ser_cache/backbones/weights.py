@@ -38,18 +38,6 @@ _UNREADABLE = (
 )
 
 
-def choose_device(name: str) -> torch.device:
-    """The device for "auto", "cpu" or "cuda".
-
-    Raises:
-        BackboneError: CUDA was asked for and there is none.
-    """
-    available = torch.cuda.is_available()
-    if name == "cuda" and not available:
-        raise BackboneError("there is no CUDA device that this torch can use; choose --device cpu or auto.")
-    return torch.device("cuda" if available and name != "cpu" else "cpu")
-
-
 def load_encoder(checkpoint: Checkpoint, class_name: str, family: str) -> nn.Module:
     """Load the encoder of a checkpoint: frozen, in evaluation mode, fp32, on the CPU.
 
