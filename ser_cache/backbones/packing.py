@@ -6,15 +6,15 @@ do not depend on what it was batched with.
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 
 @dataclass(frozen=True)
@@ -64,10 +64,35 @@ def pad(clips: Sequence[torch.Tensor]) -> tuple[torch.Tensor, Padding]:
 
 
 def exact_float32(device: torch.device) -> AbstractContextManager[None]:
-    """Keep cuDNN's convolutions from rounding to TF32, which by default costs three digits on CUDA."""
-    if device.type != "cuda":
-        return nullcontext()
-    manager: AbstractContextManager[None] = torch.backends.cudnn.flags(
-        enabled=torch.backends.cudnn.enabled, benchmark=False, deterministic=True, allow_tf32=False
-    )
-    return manager
+    """Keep CUDA from rounding to TF32 in convolutions (its default) and products; that costs three digits.
+
+    On other devices, where nothing rounds, it does nothing. Every flag is as it was afterwards.
+    """
+    return _changed(_exact_settings()) if device.type == "cuda" else nullcontext()
+
+
+def _exact_settings() -> list[tuple[Any, str, object]]:
+    """Flags of torch as (owner, name, value), of the generation that this torch has.
+
+    torch 2.9 renamed the TF32 flags, and reading an old one raises where a program has set a new one. The new
+    ones are set for the operation itself, because "none" would follow ``torch.backends.fp32_precision``.
+    """
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    settings: list[tuple[Any, str, object]] = [(cudnn, "benchmark", False), (cudnn, "deterministic", True)]
+    if hasattr(matmul, "fp32_precision"):
+        owners = (cudnn.conv, matmul)  # type: ignore[attr-defined] # made at run time
+        return settings + [(owner, "fp32_precision", "ieee") for owner in owners]
+    return settings + [(owner, "allow_tf32", False) for owner in (cudnn, matmul)]
+
+
+@contextmanager
+def _changed(settings: Sequence[tuple[Any, str, object]]) -> Iterator[None]:
+    """Set attributes for a while."""
+    before = [getattr(owner, name) for owner, name, _ in settings]
+    try:
+        for owner, name, value in settings:
+            setattr(owner, name, value)
+        yield
+    finally:
+        for (owner, name, _), value in zip(settings, before, strict=True):
+            setattr(owner, name, value)

@@ -1,0 +1,84 @@
+"""Exact single precision on CUDA: which flags are set meanwhile, and that they are as they were afterwards.
+
+The flags exist without a GPU, so this runs anywhere; it says nothing of what a GPU makes of them.
+"""
+
+import types
+
+import pytest
+import torch
+
+from ser_cache.backbones import packing
+from ser_cache.backbones.packing import exact_float32
+
+CUDA = torch.device("cuda")
+new_flags = pytest.mark.skipif(
+    not hasattr(torch.backends.cuda.matmul, "fp32_precision"), reason="needs the flags of torch 2.9"
+)
+
+
+def flags():
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    if hasattr(matmul, "fp32_precision"):
+        return (cudnn.conv.fp32_precision, matmul.fp32_precision, cudnn.deterministic, cudnn.benchmark)
+    return (cudnn.allow_tf32, matmul.allow_tf32, cudnn.deterministic, cudnn.benchmark)
+
+
+@pytest.fixture
+def _restored():
+    """Both kinds of flags as they were, whatever a test set."""
+    before = torch.backends.fp32_precision
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    own = (cudnn.conv.fp32_precision, matmul.fp32_precision)
+    yield
+    torch.set_float32_matmul_precision("highest")
+    torch.backends.fp32_precision = before
+    cudnn.conv.fp32_precision, matmul.fp32_precision = own
+
+
+def test_products_and_convolutions_are_exact_inside_and_flags_restored_after():
+    before = flags()
+    with exact_float32(CUDA):
+        assert flags() in {("ieee", "ieee", True, False), (False, False, True, False)}
+    assert flags() == before
+    with pytest.raises(KeyError), exact_float32(CUDA):
+        raise KeyError
+    assert flags() == before
+
+
+@new_flags
+@pytest.mark.usefixtures("_restored")
+@pytest.mark.parametrize("way", ["old matmul", "new matmul", "everything", "one convolution"])
+def test_a_program_that_allows_tf32_is_overruled_and_gets_it_back(way):
+    if way == "old matmul":
+        torch.set_float32_matmul_precision("high")
+    elif way == "new matmul":
+        torch.backends.cuda.matmul.fp32_precision = "tf32"
+    elif way == "everything":
+        torch.backends.fp32_precision = "tf32"
+    else:
+        torch.backends.cudnn.conv.fp32_precision = "ieee"
+    before = flags()
+    with exact_float32(CUDA):
+        assert flags() == ("ieee", "ieee", True, False)
+    assert flags() == before
+
+
+def test_an_older_torch_has_its_older_flags_set(monkeypatch):
+    cudnn = types.SimpleNamespace(benchmark=True, deterministic=False, allow_tf32=True)
+    matmul = types.SimpleNamespace(allow_tf32=True)
+    backends = types.SimpleNamespace(cudnn=cudnn, cuda=types.SimpleNamespace(matmul=matmul))
+    monkeypatch.setattr(packing, "torch", types.SimpleNamespace(backends=backends))
+    with exact_float32(CUDA):
+        assert (cudnn.allow_tf32, matmul.allow_tf32, cudnn.benchmark) == (False, False, False)
+        assert cudnn.deterministic
+    assert cudnn.allow_tf32
+    assert matmul.allow_tf32
+    assert cudnn.benchmark
+    assert not cudnn.deterministic
+
+
+def test_other_devices_keep_their_flags():
+    before = flags()
+    with exact_float32(torch.device("cpu")):
+        assert flags() == before
