@@ -160,6 +160,18 @@ def test_an_adapter_behind_the_encoder_is_left_out(tmp_path):
     assert packed.shape == (model.frames(4_000), small_models.WIDTH)
 
 
+@pytest.mark.parametrize("model", ["wavlm-group", "wavlm-layer"])
+def test_wavlm_takes_the_attention_call_of_transformers_5_0_too(model):
+    model, clips = load(str(folder(model)), BackboneOptions(device="cpu")), [speechlike(4_000)]
+    expected = states(model, clips)
+    for block in model._blocks:
+        ours = block.attention.torch_multi_head_self_attention
+        older = lambda hidden, mask, bias, *_, ours=ours: ours(hidden, mask, bias, False)  # noqa: E731
+        block.attention.torch_multi_head_self_attention = older
+    for layer, packed in states(model, clips).items():
+        assert torch.equal(packed, expected[layer])
+
+
 def test_states_carry_no_gradient_and_dropout_is_off():
     model = extractor("wav2vec2-group")
     first, second = (states(model, [speechlike(3_000)])[3] for _ in range(2))

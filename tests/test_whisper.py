@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from torch.nn import functional
 
 from ser_cache import audio
+from ser_cache.backbones import whisper
 from ser_cache.backbones.loading import BackboneOptions, load
 from ser_cache.backbones.log_mel import LogMel
 
@@ -207,6 +208,20 @@ def test_audio_beyond_30_seconds_goes_window_by_window(context):
     for layer, packed in whole.items():
         assert packed.shape == (model.frames(len(clip)), small_models.WIDTH)
         assert relative_error(packed, torch.cat([part[layer] for part in parts])) <= 1e-5
+
+
+@pytest.mark.parametrize("context", ["audio", "full"])
+def test_a_long_clip_goes_through_a_block_a_few_windows_at_a_time(context, monkeypatch):
+    model = load(str(folder()), BackboneOptions(context=context, device="cpu"))
+    clips = [speechlike(3 * WINDOW + 4_000), speechlike(9_000)]
+    whole = states(model, clips, ALL)
+    seen = []
+    for module in (model._encoder.conv1, model._encoder.layers[1]):
+        module.register_forward_hook(lambda _, inputs, __: seen.append(len(inputs[0])))
+    monkeypatch.setattr(whisper, "_FRAMES_AT_ONCE", 3_000)
+    for layer, packed in states(model, clips, ALL).items():
+        assert relative_error(packed, whole[layer]) <= 1e-5
+    assert seen == [2, 2, 1, 2, 2, 1]  # five windows
 
 
 @settings(max_examples=25, deadline=None)

@@ -96,6 +96,7 @@ def _biased_attention(
     hidden: torch.Tensor,
     mask: torch.Tensor | None,
     bias: torch.Tensor,
+    *_: object,
 ) -> tuple[torch.Tensor, None]:
     """WavLM's attention with its gated position bias (Chen et al. 2022, section III-B), fused.
 
@@ -107,6 +108,7 @@ def _biased_attention(
         hidden: (batch, frames, width).
         mask: added to the scores, (batch, 1, 1, frames), or None.
         bias: added to the scores, (batch * heads, frames, frames).
+        _: transformers 5.0 also says whether to return the attention weights; it never asks for them here.
     """
     batch, frames, width = hidden.shape
 

@@ -8,6 +8,7 @@ goes window by window. Layer L is taken after the final normalisation.
 
 from __future__ import annotations
 
+from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
 
     from ser_cache.backbones.outline import Outline
     from ser_cache.extractor import EmitLayer
+
+_FRAMES_AT_ONCE = 24_000
+"""Frames (and padding) that a block works through at once: 8 min, above the usual batch. Inside it, states
+are several times as large as after it; a clip of an hour has 180,000 frames."""
 
 
 class WhisperExtractor(Backbone):
@@ -66,7 +71,7 @@ class WhisperExtractor(Backbone):
         windows = [window for clip in batch for window in clip]
         frames = [window.frames for window in windows]
         with torch.inference_mode(), exact_float32(self.device):
-            mel = self._mel(windows).to(self.device)
+            mel = self._mel(windows)
             where = padding(frames, mel.shape[-1] // 2, self.device, masked=not self._full)
             states = self._walk(self._front(mel), where.mask)
             depth = len(self._encoder.layers)
@@ -89,6 +94,10 @@ class WhisperExtractor(Backbone):
         a clip alone. The second's stride of 2 ends on the last frame of audio, so that what the first made
         of the padding reaches none of the frames kept.
         """
+        group = self._windows_at_once(mel.shape[-1] // 2)
+        return _joined([self._convolved(part.to(self.device)) for part in torch.split(mel, group)])
+
+    def _convolved(self, mel: torch.Tensor) -> torch.Tensor:
         encoder = self._encoder
         hidden = functional.gelu(encoder.conv2(functional.gelu(encoder.conv1(mel)))).transpose(1, 2)
         states: torch.Tensor = hidden + encoder.embed_positions.weight[: hidden.shape[1]]
@@ -97,7 +106,20 @@ class WhisperExtractor(Backbone):
     def _walk(self, hidden: torch.Tensor, mask: torch.Tensor | None) -> Iterator[torch.Tensor]:
         """The input of the first block, then the output of each: (windows, frames, width)."""
         yield hidden
+        group = self._windows_at_once(hidden.shape[1])
         for block in self._encoder.layers:
-            output: Any = block(hidden, mask)
-            hidden = output[0] if isinstance(output, tuple) else output
+            masks = repeat(None) if mask is None else torch.split(mask, group)
+            outputs: list[Any] = [
+                block(*part) for part in zip(torch.split(hidden, group), masks, strict=False)
+            ]
+            hidden = _joined([item[0] if isinstance(item, tuple) else item for item in outputs])
             yield hidden
+
+    def _windows_at_once(self, frames: int) -> int:
+        """Windows of so many frames that a block works through together; they never meet in it anyway."""
+        return max(1, _FRAMES_AT_ONCE // frames)
+
+
+def _joined(groups: Sequence[torch.Tensor]) -> torch.Tensor:
+    """All windows in one tensor; the usual single group is not copied."""
+    return groups[0] if len(groups) == 1 else torch.cat(list(groups))
