@@ -1,4 +1,4 @@
-"""Manifests: which clips a corpus has, who speaks, and with which emotion; one CSV per corpus (DESIGN 4.1).
+"""Manifests: which clips a corpus has, who speaks, and with which emotion; one CSV per corpus.
 
 Paths are relative to the corpus's root and the text is sorted, so a manifest is portable and differences
 between two versions of it are readable. Nothing here decodes audio or imports more than the standard library:
@@ -257,7 +257,7 @@ def _own_complaint(column: str, text: str, needed: bool = False) -> str:
 
 
 def validate(manifest: Manifest) -> None:
-    """Check a manifest made in memory against the contract of DESIGN 4.1.
+    """Check a manifest made in memory against the rules that ``read_manifest`` applies to a file.
 
     Raises:
         ManifestError: a bad corpus name; or, with the utterance's id: a missing field, a duplicate id or

@@ -21,7 +21,7 @@ Ser = Callable[..., int]
 
 
 @pytest.fixture
-def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder to stand in, so that ./manifests, ./cache and ./runs are its own."""
     for variable in ("SER_CACHE_MANIFESTS", "SER_CACHE_CACHE", "SER_CACHE_RUNS"):
         monkeypatch.delenv(variable, raising=False)
@@ -30,9 +30,9 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def tones(workplace: Path) -> Path:
+def tones(empty_folder: Path) -> Path:
     """The tone corpus with its manifest made; returns its root."""
-    root = write_tone_corpus(workplace / "tones")
+    root = write_tone_corpus(empty_folder / "tones")
     assert run(["manifest", "tones", str(root), "--pattern", PATTERN]) == 0
     return root
 
@@ -64,7 +64,7 @@ def test_the_page_of_commands_is_what_help_says() -> None:
 
 
 @pytest.mark.parametrize("command", [["models"], ["corpora"], ["cache", "ls"]], ids=" ".join)
-def test_listings_import_neither_torch_nor_transformers(command: list[str], workplace: Path) -> None:
+def test_listings_import_neither_torch_nor_transformers(command: list[str], empty_folder: Path) -> None:
     code = (
         "import sys; from ser_cache.cli import run; status = run(sys.argv[1:]);"
         "print({'torch', 'transformers'} & set(sys.modules), file=sys.stderr); sys.exit(status)"
@@ -108,7 +108,7 @@ def test_the_launcher_at_the_root_runs_the_same_commands() -> None:
     assert finished.stdout.startswith("ser, version ")
 
 
-def test_main_exits_with_the_status(workplace: Path) -> None:
+def test_main_exits_with_the_status(empty_folder: Path) -> None:
     with pytest.raises(SystemExit) as stop:
         cli.main(["corpora", "--nonsense"])
     assert stop.value.code == 1
@@ -170,22 +170,22 @@ def test_a_dry_run_writes_nothing(tones: Path, capsys: pytest.CaptureFixture[str
 
 
 def test_a_manifest_of_ones_own_takes_a_new_root(
-    tones: Path, workplace: Path, capsys: pytest.CaptureFixture[str]
+    tones: Path, empty_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    tones.rename(workplace / "moved")
+    tones.rename(empty_folder / "moved")
     assert run(["extract", "--model", "mfcc", "--corpus", "tones"]) == 1
     assert run(["manifest", "tones", "manifests"]) == 1
     assert "none of the 36 files" in last_line(capsys)
-    (workplace / "moved" / "s1_anger_1.wav").rename(workplace / "s1_anger_1.wav")
+    (empty_folder / "moved" / "s1_anger_1.wav").rename(empty_folder / "s1_anger_1.wav")
     assert run(["manifest", "tones", "moved"]) == 3
     assert "s1_anger_1.wav" in Path("manifests/failures/tones.csv").read_text(encoding="utf-8")
-    (workplace / "s1_anger_1.wav").rename(workplace / "moved" / "s1_anger_1.wav")
+    (empty_folder / "s1_anger_1.wav").rename(empty_folder / "moved" / "s1_anger_1.wav")
     assert run(["manifest", "tones", "moved"]) == 0
     assert run(["extract", "--model", "mfcc", "--corpus", "tones"]) == 0
 
 
-def test_manifests_made_side_by_side_keep_each_others_roots(workplace: Path) -> None:
-    root = write_tone_corpus(workplace / "tones")
+def test_manifests_made_side_by_side_keep_each_others_roots(empty_folder: Path) -> None:
+    root = write_tone_corpus(empty_folder / "tones")
     names = [f"tones{number}" for number in range(4)]
     command = [sys.executable, "-m", "ser_cache.cli", "manifest"]
     running = [subprocess.Popen([*command, name, str(root), "--pattern", PATTERN]) for name in names]
@@ -221,9 +221,9 @@ def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(command: str, t
 
 
 def test_an_error_with_one_corpus_does_not_stop_the_others(
-    tones: Path, workplace: Path, capsys: pytest.CaptureFixture[str]
+    tones: Path, empty_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    root = workplace / "alone"
+    root = empty_folder / "alone"
     root.mkdir()
     soundfile.write(root / "s1_anger_1.wav", tone(0.4, 200), 16_000)
     soundfile.write(root / "s1_neutral_1.wav", tone(0.4, 200), 16_000)
@@ -238,13 +238,13 @@ def test_an_error_with_one_corpus_does_not_stop_the_others(
     ]
 
 
-def test_options_beat_the_environment(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    root = write_tone_corpus(workplace / "tones")
-    monkeypatch.setenv("SER_CACHE_MANIFESTS", str(workplace / "elsewhere"))
+def test_options_beat_the_environment(empty_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = write_tone_corpus(empty_folder / "tones")
+    monkeypatch.setenv("SER_CACHE_MANIFESTS", str(empty_folder / "elsewhere"))
     assert run(["manifest", "tones", str(root), "--pattern", PATTERN]) == 0
-    assert (workplace / "elsewhere" / "tones.csv").is_file()
+    assert (empty_folder / "elsewhere" / "tones.csv").is_file()
     assert run(["manifest", "tones", str(root), "--pattern", PATTERN, "--manifests", "here"]) == 0
-    assert (workplace / "here" / "tones.csv").is_file()
+    assert (empty_folder / "here" / "tones.csv").is_file()
 
 
 # Good input
@@ -264,11 +264,11 @@ def write_formats(root: Path) -> None:
 
 
 @pytest.mark.parametrize("family", ["wav2vec2", "whisper"])
-def test_every_format_a_long_clip_and_silence_are_extracted(workplace: Path, family: str) -> None:
-    root = workplace / "mixed"
+def test_every_format_a_long_clip_and_silence_are_extracted(empty_folder: Path, family: str) -> None:
+    root = empty_folder / "mixed"
     root.mkdir()
     write_formats(root)
-    folder = getattr(small_models, f"save_{family}")(workplace / "random")
+    folder = getattr(small_models, f"save_{family}")(empty_folder / "random")
     assert run(["manifest", "mixed", str(root), "--pattern", "{speaker}_{emotion}_{take}.*"]) == 0
     assert run(["extract", "--model", str(folder)]) == 0
     assert run(["extract", "--model", "mfcc"]) == 0
@@ -325,9 +325,9 @@ def test_a_mistake_gets_one_line_and_status_1(
 
 
 def test_an_unknown_emotion_code_names_the_code_and_a_file(
-    workplace: Path, capsys: pytest.CaptureFixture[str]
+    empty_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    root = write_tone_corpus(workplace / "tones")
+    root = write_tone_corpus(empty_folder / "tones")
     soundfile.write(root / "s1_xyz_1.wav", tone(0.5, 200), 16_000)
     assert run(["manifest", "tones", str(root), "--pattern", PATTERN]) == 1
     line = last_line(capsys)
@@ -345,9 +345,9 @@ BAD_FILES: dict[str, Callable[[Path], object]] = {
 
 @pytest.mark.parametrize("kind", BAD_FILES)
 def test_a_bad_file_is_left_out_listed_and_status_3(
-    kind: str, workplace: Path, capsys: pytest.CaptureFixture[str]
+    kind: str, empty_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    root = write_tone_corpus(workplace / "tones")
+    root = write_tone_corpus(empty_folder / "tones")
     BAD_FILES[kind](root / "s1_anger_1.wav")
     assert run(["manifest", "tones", str(root), "--pattern", PATTERN]) == 3
     assert "s1_anger_1.wav" in capsys.readouterr().err
@@ -391,9 +391,9 @@ def test_strict_extraction_stops_at_the_first_failure_and_keeps_what_is_done(
 
 
 def test_a_clip_too_short_for_one_frame_fails_by_name(
-    workplace: Path, model: Path, capsys: pytest.CaptureFixture[str]
+    empty_folder: Path, model: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    root = write_tone_corpus(workplace / "tones")
+    root = write_tone_corpus(empty_folder / "tones")
     soundfile.write(root / "s1_anger_3.wav", tone(0.02, 200), 16_000)
     assert run(["manifest", "tones", str(root), "--pattern", PATTERN]) == 0
     assert run(["extract", "--model", str(model)]) == 3
@@ -403,9 +403,9 @@ def test_a_clip_too_short_for_one_frame_fails_by_name(
 
 
 def test_a_corpus_with_one_speaker_cannot_be_split_by_speaker(
-    workplace: Path, capsys: pytest.CaptureFixture[str]
+    empty_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    root = workplace / "solo"
+    root = empty_folder / "solo"
     root.mkdir()
     for emotion in EMOTIONS:
         for take in range(4):
@@ -418,9 +418,9 @@ def test_a_corpus_with_one_speaker_cannot_be_split_by_speaker(
 
 
 def test_extracting_under_a_taken_name_refuses_and_loses_nothing(
-    tones: Path, model: Path, workplace: Path, capsys: pytest.CaptureFixture[str]
+    tones: Path, model: Path, empty_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    other = small_models.save_hubert(workplace / "other")
+    other = small_models.save_hubert(empty_folder / "other")
     assert run(["extract", "--model", str(model)]) == 0
     part = Path("cache") / model.name / "tones" / "part-0000.h5"
     before = part.read_bytes()
@@ -433,11 +433,11 @@ def test_extracting_under_a_taken_name_refuses_and_loses_nothing(
 
 
 def test_a_corpus_without_its_audio_is_skipped_unless_it_is_named(
-    tones: Path, workplace: Path, capsys: pytest.CaptureFixture[str]
+    tones: Path, empty_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write_tone_corpus(workplace / "moved")
+    write_tone_corpus(empty_folder / "moved")
     assert run(["manifest", "moved", "moved", "--pattern", PATTERN]) == 0
-    (workplace / "moved").rename(workplace / "away")
+    (empty_folder / "moved").rename(empty_folder / "away")
     capsys.readouterr()
     assert run(["extract", "--model", "mfcc"]) == 0
     assert "skipped: the audio of moved" in capsys.readouterr().err

@@ -38,7 +38,7 @@ Job = tuple["Manifest", Path]
 @click.option(
     "--normalise", metavar="yes|no", help="Zero mean, unit variance per clip [default: the checkpoint's]."
 )
-@click.option("--max-seconds", type=float, help="Keep the first seconds of each clip only.")
+@click.option("--max-seconds", type=float, help="Keep the first seconds of each clip only (at least 0.1).")
 @click.option("--codec", metavar="fp16|fp32", help="Number format in the cache [default: fp16; mfcc: fp32].")
 @click.option(
     "--device", default="auto", show_default=True, metavar="auto|cpu|cuda", help="Where the model runs."

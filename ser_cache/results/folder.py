@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ser_cache.errors import ResultsError
-from ser_cache.files import naming_the_file, sync_folder
+from ser_cache.files import naming_the_file, sync_folder, write_json
 from ser_cache.results.config import RunConfig, check_schema, splits_as_json
 from ser_cache.results.scoring import FoldPredictions, score_run
 
@@ -118,10 +118,10 @@ def write_run(
     try:
         with naming_the_file(folder):
             metrics = score_run([model.predictions for model in models], config.classes)
-            _write_json(temporary / "config.json", config.to_json())
-            _write_json(temporary / "splits.json", splits_as_json(splits))
-            _write_json(temporary / "environment.json", environment)
-            _write_json(temporary / "metrics.json", metrics)
+            write_json(temporary / "config.json", config.to_json())
+            write_json(temporary / "splits.json", splits_as_json(splits))
+            write_json(temporary / "environment.json", environment)
+            write_json(temporary / "metrics.json", metrics)
             _write_log(temporary / "log.csv", models)
             _write_predictions(temporary / "predictions.csv", config.classes, models)
             _write_weights(temporary, config.layers, models)
@@ -213,10 +213,6 @@ def _escaped(text: str) -> str:
     return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in text)
 
 
-def _write_json(path: Path, value: Any) -> None:  # noqa: ANN401 - whatever JSON can hold
-    path.write_text(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
-
-
 def _write_log(path: Path, models: Sequence[TrainedModel]) -> None:
     names = [field.name for field in fields(models[0].log[0])]
     with path.open("w", encoding="utf-8", newline="") as handle:
@@ -268,7 +264,7 @@ def _write_weights(folder: Path, layers: Sequence[int], models: Sequence[Trained
     if mixing:
         mean = np.mean([weights for _, weights in mixing], axis=0).tolist()
         rows = [{"fold": part.fold, "seed": part.seed, "weights": weights} for part, weights in mixing]
-        _write_json(folder / LAYER_WEIGHTS, {"layers": list(layers), "mean": mean, "models": rows})
+        write_json(folder / LAYER_WEIGHTS, {"layers": list(layers), "mean": mean, "models": rows})
 
 
 def _put_in_place(temporary: Path, folder: Path) -> None:
