@@ -5,8 +5,6 @@ between two versions of it are readable. Nothing here decodes audio or imports m
 reading a million rows has to be cheap.
 """
 
-import csv
-import io
 import os
 import re
 from collections.abc import Iterator
@@ -16,7 +14,7 @@ from operator import attrgetter, itemgetter
 from pathlib import Path
 
 from ser_cache.errors import ManifestError
-from ser_cache.files import write_text
+from ser_cache.files import write_csv
 from ser_cache.tables import (
     CONTROL,
     LONGEST_CELL,
@@ -288,18 +286,8 @@ def write_manifest(path: Path, manifest: Manifest) -> None:
         raise ManifestError(f"{path} cannot hold corpus {manifest.corpus!r}; call it {manifest.corpus}.csv.")
     validate(manifest)
     further = sorted({column for utterance in manifest.utterances for column, _ in utterance.extra})
-    text = io.StringIO(newline="")
-    rows = csv.writer(text, lineterminator="\n")
-    rows.writerow([*COLUMNS, *further])
-    for utterance in manifest.utterances:
-        extra = dict(utterance.extra)
-        rows.writerow(
-            [
-                *_COLUMNS(utterance),
-                *(extra.get(column, "") for column in further),
-            ]
-        )
-    write_text(path, text.getvalue())
+    cells = ([*_COLUMNS(u), *map(dict(u.extra).get, further)] for u in manifest.utterances)
+    write_csv(path, (*COLUMNS, *further), cells)  # a missing value is written as an empty cell
 
 
 def read_manifest(path: Path) -> Manifest:
