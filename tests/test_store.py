@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -529,39 +530,36 @@ def test_a_reader_works_while_a_writer_fills_the_same_part(tmp_path):
 # Refusals of the system
 
 
-def limit_file_size(size: int) -> None:
-    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+@contextmanager
+def file_size_limit(size):
+    """The system says EFBIG where a full disk says ENOSPC; both are treated alike.
 
-
-@pytest.fixture
-def file_size_limit():
-    # The system says EFBIG where a full disk says ENOSPC; both are treated alike.
+    Lifted before the test ends: the test runner's own log may be a file, and longer than the limit.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    yield limit_file_size
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @pytest.mark.parametrize("limit", [100, 20_000, 100_000])
-def test_a_full_disk_at_creation_leaves_nothing_behind(tmp_path, file_size_limit, limit):
-    file_size_limit(limit)
-    with pytest.raises(
-        CacheError, match=r"no space left for \S*part-0000.h5 .File too large.: .* the same command"
-    ):
+def test_a_full_disk_at_creation_leaves_nothing_behind(tmp_path, limit):
+    message = r"no space left for \S*part-0000.h5 .File too large.: .* the same command"
+    with file_size_limit(limit), pytest.raises(CacheError, match=message):
         make_part(folder_in(tmp_path), [row("a", 50_000)])
     assert list(folder_in(tmp_path).iterdir()) == []
 
 
-def test_a_full_disk_in_mid_run_keeps_what_is_there_and_the_rest_follows(tmp_path, file_size_limit):
+def test_a_full_disk_in_mid_run_keeps_what_is_there_and_the_rest_follows(tmp_path):
     part = make_part(folder_in(tmp_path), [row("a", 5000), row("b", 5000)])
-    before, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
     writer_ = PartWriter(part)
     writer_.write(0, features(part, 0))
     writer_.commit()
-    file_size_limit(part.positions["hidden"] + 40_000)
-    with pytest.raises(CacheError, match="no space left for"):
+    limit = part.positions["hidden"] + 40_000
+    with file_size_limit(limit), pytest.raises(CacheError, match="no space left for"):
         writer_.write(1, features(part, 1))
-    file_size_limit(before)
     writer_.close()
     assert read_states(part).tolist() == [DONE, PENDING]
     assert verify_part(part.path) == []
