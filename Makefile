@@ -27,6 +27,7 @@ format: $(INSTALLED)
 # The marker is newer than what decides the environment's content; touching either file installs again.
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "ser_cache needs Python 3.11 or newer; name one: make PYTHON=python3.12 ...")'
+	@echo "Building $(VENV) and installing into it, about 2 GB; this takes a few minutes the first time."
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[demo,dev]'
 	touch $@

@@ -94,7 +94,7 @@ def _bytes_of(path: Path) -> bytes:
             raise AudioError(f"{path} is not a regular file; copy the audio into one.")
         data = path.read_bytes()
     except FileNotFoundError as error:
-        raise AudioError(f"{path} does not exist; restore it or make the manifest anew.") from error
+        raise AudioError(f"{path} does not exist; restore it or leave it out of the manifest.") from error
     except (OSError, ValueError) as error:
         # ValueError: a NUL byte in the name
         reason = error.strerror if isinstance(error, OSError) else str(error)

@@ -68,7 +68,7 @@ class UnknownNameError(SerCacheError):
             known: every name that would have worked.
             hint: what else would work, as a full sentence; optional.
         """
-        self.kind, self.name, self.known = kind, name, sorted(known)
+        self.kind, self.name, self.known, self.hint = kind, name, sorted(known), hint
         nearest = get_close_matches(name, self.known, n=1)
         guess = f" Did you mean {nearest[0]!r}?" if nearest else ""
         listing = f" Known: {', '.join(self.known)}." if self.known else ""

@@ -173,7 +173,8 @@ def test_files_that_vanish_or_change_fail_alone(folder, corpus):
     assert set(report.failed) == {"clip0003", "clip0007", "clip0011"}
     assert "does not exist" in report.failed["clip0003"]
     assert (
-        report.failed["clip0007"] == "clip0007.wav has changed since the manifest: run `ser manifest` again."
+        report.failed["clip0007"]
+        == "clip0007.wav has changed since the manifest: make the manifest again, as it was made."
     )
     assert "changed since the manifest" in report.failed["clip0011"]
     assert len(content(folder, planned)) == 17

@@ -69,7 +69,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except SerCacheError as error:
         return _complain(str(error))
     except (KeyboardInterrupt, click.Abort):
-        click.echo("interrupted; what was finished is kept: run the same command to go on.", err=True)
+        click.echo(
+            "interrupted; finished utterances and runs are kept: run the same command to go on.", err=True
+        )
         return INTERRUPTED
     except BrokenPipeError:
         raise

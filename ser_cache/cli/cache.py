@@ -40,8 +40,10 @@ def list_cached(cache: Path | None) -> None:
         for summary in found
     ]
     columns = {"backbone": "fold", "corpus": "left", "utterances": "fold", "layers x width": "left"}
-    screen.table(f"Cache {where}", columns | {"size": "right", "fingerprint": "left"}, rows)
-    if not found:
+    screen.table(f"Cached in {where}", columns | {"size": "right", "fingerprint": "left"}, rows)
+    if not where.is_dir():
+        screen.note(f"The folder {where} does not exist.")
+    elif not found:
         screen.note("Nothing is cached yet; begin with: ser extract --model MODEL --corpus CORPUS")
     for summary in found:
         if summary.damaged:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ import click
 from ser_cache import settings
 from ser_cache.cli import screen
 from ser_cache.cli.options import FILE, FOLDER, root_of, where_things_live
-from ser_cache.errors import SettingsError
+from ser_cache.errors import SerCacheError, SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,9 +42,9 @@ def manifest(
     """List, decode and check the clips of CORPUS below the folder ROOT.
 
     CORPUS is one of `ser corpora`, or any name of your own together with --table or --pattern; for a manifest
-    of your own that is there already, neither is needed: its files are looked for below ROOT. Every file is
-    decoded, for its true length and a hash. Files that cannot be read are left out, listed, and named in
-    failures/<corpus>.csv; the exit status is then 3.
+    of your own that is there already, neither is needed: its files are compared with those below ROOT, and it
+    stays as it is. Every file is decoded, for its true length and a hash. Files that cannot be read are left
+    out, listed, and named in failures/<corpus>.csv; the exit status is then 3.
     """
     from ser_cache.corpora import CORPORA
     from ser_cache.importing import prepare
@@ -64,7 +65,8 @@ def manifest(
 
 
 def _move_root(where: settings.Locations, corpus: str, root: Path) -> int:
-    """Take a folder as the root of a manifest that is there already; extraction compares the hashes."""
+    """Take a folder as the root of a manifest that is there already, and compare the files."""
+    from ser_cache.audio import read
     from ser_cache.corpora import demand_folder, known_corpus
     from ser_cache.manifest import list_manifests, path_of, read_manifest
 
@@ -73,14 +75,24 @@ def _move_root(where: settings.Locations, corpus: str, root: Path) -> int:
         known_corpus(corpus)  # raises, and lists what is known
     demand_folder(root)
     made = read_manifest(paths[corpus])
-    missing = {u.path: "it does not exist" for u in made.utterances if not path_of(root, u).exists()}
-    if len(missing) == len(made):
+    different: dict[str, str] = {}
+    with screen.bar(f"comparing {corpus}", len(made)) as bar:
+        for done, utterance in enumerate(made.utterances, 1):
+            try:
+                if read(path_of(root, utterance)).sha256 != utterance.sha256:
+                    different[utterance.path] = (
+                        "it has changed; to take it in, give --table or --pattern again"
+                    )
+            except SerCacheError as error:
+                different[utterance.path] = str(error)
+            bar.update(done)
+    if len(different) == len(made):
         raise SettingsError(
             f"{root} holds none of the {len(made):,} files of {paths[corpus]}; name another folder."
         )
     settings.remember_root(where.manifests, corpus, root)
-    screen.say(f"{paths[corpus]}: {len(made) - len(missing):,} of {len(made):,} files are below {root}")
-    return _report_failures(where, corpus, missing)
+    screen.say(f"{paths[corpus]}: {len(made) - len(different):,} of {len(made):,} files are below {root}")
+    return _report_failures(where, corpus, different)
 
 
 def _list(corpus: str, root: Path, table: Path | None, pattern: str | None, labels: Path | None) -> Listing:
@@ -100,13 +112,18 @@ def _list(corpus: str, root: Path, table: Path | None, pattern: str | None, labe
 def _show(imported: Import, path: Path, complete: bool) -> None:
     from ser_cache.corpora import CORPORA
     from ser_cache.importing import differences
+    from ser_cache.manifest import CANONICAL_EMOTIONS
 
     made = imported.manifest
     counts = Counter(utterance.emotion for utterance in made.utterances)
     emotions = ", ".join(f"{emotion} {counts[emotion]:,}" for emotion in made.emotions)
-    speakers = f"{len(made.speakers)} speaker{'s' if len(made.speakers) != 1 else ''}"
-    screen.say(f"{path}: {len(made):,} utterances, {speakers}, {made.hours:.2f} h")
+    counted = f"{screen.count(len(made), 'utterance')}, {screen.count(len(made.speakers), 'speaker')}"
+    screen.say(f"{path}: {counted}, {made.hours:.2f} h")
     screen.say(f"emotions: {emotions}")
+    for emotion in set(made.emotions) - set(CANONICAL_EMOTIONS):
+        nearest = get_close_matches(emotion, CANONICAL_EMOTIONS, n=1)
+        guess = f"; did you mean {nearest[0]!r}?" if nearest else ""
+        screen.note(f"note: {emotion!r} is not one of the usual emotions{guess}")
     if complete and (lines := differences(CORPORA[made.corpus], made)):
         screen.note(f"differs from the complete corpus: {'; '.join(lines)}")
     for group in imported.duplicates:

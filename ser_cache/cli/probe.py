@@ -135,7 +135,11 @@ def _overridden(protocol: Protocol, training: Mapping[str, Any], dropout: float 
     changed = {name: value for name, value in training.items() if value is not None}
     head = protocol.head if dropout is None else replace(protocol.head, dropout=dropout)
     result = replace(protocol, training=replace(protocol.training, **changed), head=head)
-    return protocol if result == protocol else replace(result, name=f"{protocol.name}, changed")
+    if result == protocol:
+        return protocol
+    named = changed if dropout is None else {**changed, "dropout": dropout}
+    settings_changed = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in named.items())
+    return replace(result, name=f"{protocol.name} but {settings_changed}")
 
 
 def _jobs(where: settings.Locations, models: Sequence[str], corpora: Sequence[str]) -> list[Job]:
@@ -152,7 +156,13 @@ def _jobs(where: settings.Locations, models: Sequence[str], corpora: Sequence[st
     wanted = [_backbone(name, backbones) for name in models] or backbones
     jobs = []
     for summary in cached:
-        if summary.backbone not in wanted or summary.corpus not in made:
+        if summary.backbone not in wanted:
+            continue
+        if summary.corpus not in made:
+            if not corpora:
+                screen.note(
+                    f"skipped: {summary.corpus} is cached for {summary.backbone} but has no manifest here."
+                )
             continue
         if summary.complete or models or corpora:
             jobs.append((made[summary.corpus], summary.backbone))
@@ -187,7 +197,7 @@ def _probe_one(
     ):
 
         def show(progress: Progress) -> None:
-            bar.restate(progress.done, progress.total, f"epochs; {progress.head}, fold {progress.fold}")
+            bar.restate(progress.done, progress.total, f"{progress.head}, fold {progress.fold}")
 
         return probe(features, manifest, options, where.runs, show)
 
@@ -208,9 +218,10 @@ def show_summaries(summaries: Sequence[RunSummary], title: str) -> None:
         for summary in summaries
     ]
     screen.table(title, COLUMNS, rows)
-    screen.say("percent, mean over seeds ± standard deviation where there are several")
-    for warning in dict.fromkeys(f"{s.corpus}: {warning}" for s in summaries for warning in s.warnings):
-        screen.note(f"note: {warning}")
+    screen.say("percent; mean over seeds ± standard deviation where there are several")
+    notes = [f"{s.corpus}: {line}" for s in summaries for line in (*s.warnings, s.no_interval) if line]
+    for line in dict.fromkeys(notes):
+        screen.note(f"note: {line}")
     reused = sum(summary.reused for summary in summaries)
     if reused:
         screen.note(f"{reused} of {len(summaries)} runs were reused; --force trains them again.")
@@ -220,4 +231,4 @@ def show_summaries(summaries: Sequence[RunSummary], title: str) -> None:
 def _percent(spread: Spread) -> str:
     if spread.std is None:
         return f"{100 * spread.mean:.1f}"
-    return f"{100 * spread.mean:.1f} ± {100 * spread.std:.1f}"
+    return f"{100 * spread.mean:.1f}±{100 * spread.std:.1f}"

@@ -17,9 +17,7 @@ from rich.progress import (
     MofNCompleteColumn,
     Progress,
     TaskID,
-    TaskProgressColumn,
     TextColumn,
-    TimeElapsedColumn,
     TimeRemainingColumn,
 )
 from rich.table import Table
@@ -29,6 +27,7 @@ from ser_cache.errors import SerCacheError, UnknownNameError
 
 Job = TypeVar("Job")
 UNBOUNDED_WIDTH = 400
+NAME_WIDTH = 24
 LISTED_FAILURES = 10
 SECONDS_BETWEEN_LINES = 30.0
 
@@ -107,13 +106,18 @@ def list_failures(failures: Mapping[str, str], where: Path) -> None:
     note(f"{len(failures)} failed{f' ({further} not shown)' if further > 0 else ''}; all are in {where}.")
 
 
-def size(count: float) -> str:
+def count(number: int, noun: str) -> str:
+    """A number with its noun, "1 speaker" or "6 speakers"."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def size(number: float) -> str:
     """A size in bytes as people read it, in decimal units."""
     for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} TB"
+        if number < 1000:
+            return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
+        number /= 1000
+    return f"{number:.1f} TB"
 
 
 @dataclass
@@ -149,17 +153,15 @@ def bar(description: str, total: int) -> Iterator[Bar]:
     if not sys.stderr.isatty():
         yield Bar(None, TaskID(0), description, total, now, now)
         return
+    # Fits 80 columns, with the numbers in full: the name gives way first, then the bar.
     columns = (
         TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=24),
+        BarColumn(bar_width=10),
         MofNCompleteColumn(),
-        TaskProgressColumn(),
         TextColumn("{task.fields[detail]}", markup=False),
-        TimeElapsedColumn(),
+        TimeRemainingColumn(compact=True),
         TextColumn("left"),
-        TimeRemainingColumn(),
     )
+    shown = description if len(description) <= NAME_WIDTH else f"{description[: NAME_WIDTH - 1]}…"
     with Progress(*columns, console=Console(file=sys.stderr), transient=True) as progress:
-        yield Bar(
-            progress, progress.add_task(description, total=total, detail=""), description, total, now, now
-        )
+        yield Bar(progress, progress.add_task(shown, total=total, detail=""), description, total, now, now)

@@ -34,7 +34,9 @@ def load(
     try:
         recording = read(path_of(root, utterance))
         if recording.sha256 != utterance.sha256 or len(recording.samples) != utterance.samples:
-            return Failure(f"{utterance.path} has changed since the manifest: run `ser manifest` again.")
+            return Failure(
+                f"{utterance.path} has changed since the manifest: make the manifest again, as it was made."
+            )
         return extractor.prepare(recording.samples)
     except (SerCacheError, OSError) as error:
         return Failure(str(error))

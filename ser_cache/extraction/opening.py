@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeVar
+
 from ser_cache.backbones.loading import BackboneOptions, describe, load
-from ser_cache.errors import BackboneError
+from ser_cache.errors import BackboneError, UnknownNameError
 from ser_cache.extraction.planning import Outlined
 from ser_cache.extractor import Extractor
 from ser_cache.mfcc import MfccExtractor, MfccOptions
 
 MFCC = "mfcc"
+Opened = TypeVar("Opened")
 
 
 def outline_of(model: str, options: BackboneOptions) -> Outlined:
@@ -22,12 +26,22 @@ def outline_of(model: str, options: BackboneOptions) -> Outlined:
         UnknownNameError: no such model.
         BackboneError: its configuration cannot be read, or an option means nothing to it.
     """
-    return _mfcc(options) if model == MFCC else describe(model, options)
+    return _mfcc(options) if model == MFCC else _known(describe, model, options)
 
 
 def load_extractor(model: str, options: BackboneOptions) -> Extractor:
     """An extractor ready to run; see ``outline_of`` and ``ser_cache.backbones.loading.load``."""
-    return _mfcc(options) if model == MFCC else load(model, options)
+    return _mfcc(options) if model == MFCC else _known(load, model, options)
+
+
+def _known(opening: Callable[[str, BackboneOptions], Opened], model: str, options: BackboneOptions) -> Opened:
+    """Open a backbone; an unknown name is compared with MFCC's too."""
+    try:
+        return opening(model, options)
+    except UnknownNameError as error:
+        if error.name != model:
+            raise
+        raise UnknownNameError("model", model, [*error.known, MFCC], error.hint) from None
 
 
 def _mfcc(options: BackboneOptions) -> MfccExtractor:

@@ -4,6 +4,7 @@ Threads decode (`loading`), this thread runs the model, and another thread store
 batches between them, so memory does not grow with the corpus.
 """
 
+import math
 import platform
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -63,7 +64,7 @@ class ExtractionReport:
         done: utterances extracted in this run.
         reused: utterances whose features were there already.
         failed: the reason of each utterance that failed in this run.
-        seconds: seconds of audio dealt with in this run, failed utterances included.
+        seconds: seconds of audio extracted in this run, as far as the model saw it.
         wall_seconds: time the run took.
         stages: seconds the model's thread spent per stage: "waiting for audio", "forward", "encoding",
             "waiting for the disk".
@@ -136,7 +137,7 @@ def extract(
         done=run.dealt - len(run.failed),
         reused=planned.reused,
         failed=run.failed,
-        seconds=run.seconds,
+        seconds=run.extracted,
         wall_seconds=time.perf_counter() - started,
         stages=run.stages,
     )
@@ -154,6 +155,7 @@ class _Run:
     plan: ExtractionPlan
     dealt: int = 0
     seconds: float = 0.0
+    extracted: float = 0.0
     failed: dict[str, str] = field(default_factory=dict)
     stages: dict[str, float] = field(default_factory=lambda: dict.fromkeys(_STAGES, 0.0))
 
@@ -241,6 +243,9 @@ class _Run:
             self.seconds += utterance.samples / SAMPLE_RATE
             if isinstance(outcome, str):
                 self.failed[utterance.id] = outcome
+            else:
+                longest = self.extractor.identity.get("max_seconds") or math.inf
+                self.extracted += min(utterance.samples / SAMPLE_RATE, longest)
         if self.on_progress is not None:
             self.on_progress(
                 Progress(self.dealt, len(self.plan.todo), self.seconds, self.plan.seconds, len(self.failed))

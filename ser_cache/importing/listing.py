@@ -85,6 +85,8 @@ def read_table(table: Path, root: Path, labels: Labels | None = None) -> Listing
     """
     given = labels or Labels()
     demand_folder(root)
+    if not table.exists():
+        raise ManifestError(f"{table} does not exist; give the table's own path, from the working directory.")
     rows = read_rows(table, ("path", "speaker", "emotion"), "add it; path is relative to the root.")
     seen: dict[str, int] = {}
     clips, failures = [], []
