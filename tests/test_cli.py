@@ -15,7 +15,8 @@ import soundfile
 from small_corpora import EMOTIONS, PATTERN, SPEAKERS, tone, write_tone_corpus
 
 from ser_cache import cli, settings
-from ser_cache.cli import run, ser
+from ser_cache.cli import run, screen, ser
+from ser_cache.cli.probe import COLUMNS
 
 Ser = Callable[..., int]
 
@@ -454,3 +455,26 @@ def test_probing_an_incomplete_cache_says_what_to_run(
     capsys.readouterr()
     assert run(["probe", "--head", "linear", "--corpus", "tones"]) == 1
     assert "ser extract" in last_line(capsys)
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_a_table_in_a_narrow_terminal_loses_no_column(
+    width: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    row = (
+        "emovo",
+        "whisper-base-encoder",
+        "multilayer",
+        "40.0±21.2",
+        "40.0±21.2",
+        "30.4±20.6",
+        "30.4±20.6",
+        "5",
+    )
+    screen.table("Probes", COLUMNS, [row])
+    lines = click.unstyle(capsys.readouterr().out).splitlines()
+    assert all(any(heading in line for line in lines) for heading in COLUMNS)
+    assert sum(line.count("±") for line in lines) == 4
+    assert width < 80 or max(map(len, lines)) <= width

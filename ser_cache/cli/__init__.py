@@ -35,7 +35,7 @@ def ser() -> None:
     \b
     ser manifest emovo ~/corpora/EMOVO           list and check a corpus
     ser extract --model xls-r --corpus emovo     run the backbone once, fill the cache
-    ser probe --head multilayer                  train heads from the cache, as often as you like
+    ser probe --head multilayer                  train heads from the cache
     """  # noqa: D301 - click's mark for "keep these lines" is the backspace character itself
 
 

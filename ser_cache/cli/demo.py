@@ -21,7 +21,7 @@ The same with a real corpus and a real model:
   ser probe --head all --corpus emovo --split loso --seeds 5"""
 
 
-@click.command(epilog="Example: ser demo")
+@click.command(epilog="Example: ser demo", short_help="The whole way on synthetic speech.")
 @click.option("--folder", type=FOLDER, default=Path("demo"), show_default=True, help="Where to put it all.")
 @click.option("--seed", default=0, show_default=True, help="Of the speech and of the untrained model.")
 def demo(folder: Path, seed: int) -> None:

@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 Job = tuple["Manifest", Path]
 
 
-@click.command(epilog="Example: ser extract --model xls-r --corpus emovo")
+@click.command(
+    epilog="Example: ser extract --model xls-r --corpus emovo",
+    short_help="Run a frozen model once, fill the cache.",
+)
 @click.option("--model", required=True, help="An alias of `ser models`, a hub id, a local folder, or mfcc.")
 @click.option("--corpus", "corpora", multiple=True, help="Repeatable [default: all that have audio here].")
 @click.option("--layers", help="Layers to store, such as 0,6-12 or last [default: all].")
@@ -222,7 +225,7 @@ def _show_plans(
         screen.note("It does not fit: choose fewer --layers, or another disk with --cache.")
 
 
-@click.command(epilog="Example: ser models")
+@click.command(epilog="Example: ser models", short_help="Which models are known, and cached.")
 @where_things_live("cache")
 def models(cache: Path | None) -> None:
     """List the models known by an alias, what they cost in the cache, and for which corpora they are cached.

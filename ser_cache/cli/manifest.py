@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ser_cache.importing import Import, Listing
 
 
-@click.command(epilog="Example: ser manifest emovo ~/corpora/EMOVO")
+@click.command(epilog="Example: ser manifest emovo ~/corpora/EMOVO", short_help="List and check a corpus.")
 @click.argument("corpus")
 @click.argument("root", type=FOLDER)
 @click.option("--table", type=FILE, help="CSV with a row per clip: path, speaker, emotion; others are kept.")
@@ -143,7 +143,7 @@ def _report_failures(where: settings.Locations, corpus: str, failures: Mapping[s
     return 3
 
 
-@click.command(epilog="Example: ser corpora")
+@click.command(epilog="Example: ser corpora", short_help="Which corpora are known, and prepared.")
 @where_things_live("manifests")
 def corpora(manifests: Path | None) -> None:
     """List the corpora that are known, and those that have a manifest here."""

@@ -37,7 +37,10 @@ COLUMNS = {
 }
 
 
-@click.command(epilog="Example: ser probe --head multilayer --corpus emovo --split loso --seeds 5")
+@click.command(
+    epilog="Example: ser probe --head multilayer --corpus emovo --split loso --seeds 5",
+    short_help="Train classifiers from the cache.",
+)
 @click.option(
     "--head",
     "heads",

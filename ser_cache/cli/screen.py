@@ -12,6 +12,7 @@ from typing import TypeVar
 
 import click
 from rich.console import Console
+from rich.measure import Measurement
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -27,6 +28,7 @@ from ser_cache.errors import SerCacheError, UnknownNameError
 
 Job = TypeVar("Job")
 UNBOUNDED_WIDTH = 400
+ROOMY_WIDTH = 90
 NAME_WIDTH = 24
 LISTED_FAILURES = 10
 SECONDS_BETWEEN_LINES = 30.0
@@ -44,7 +46,8 @@ def table(title: str, columns: Mapping[str, str], rows: Sequence[Sequence[str]])
     """
     width = None if sys.stdout.isatty() else UNBOUNDED_WIDTH
     console = Console(file=sys.stdout, width=width, highlight=False)
-    grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    gap = 2 if console.width >= ROOMY_WIDTH else 1
+    grid = Table(box=None, pad_edge=False, padding=(0, gap, 0, 0), header_style="bold")
     for heading, kind in columns.items():
         grid.add_column(
             heading,
@@ -55,6 +58,9 @@ def table(title: str, columns: Mapping[str, str], rows: Sequence[Sequence[str]])
         )
     for row in rows:
         grid.add_row(*map(Text, row))
+    # Where even that is too wide, the terminal wraps the lines: rich would drop columns without a word.
+    unbounded = console.options.update(max_width=UNBOUNDED_WIDTH)
+    console.width = max(console.width, Measurement.get(console, unbounded, grid).minimum)
     with console.capture() as captured:
         console.print(grid)
     click.echo(f"{title}\n")
