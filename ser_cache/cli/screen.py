@@ -12,7 +12,6 @@ from typing import TypeVar
 
 import click
 from rich.console import Console
-from rich.measure import Measurement
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -29,6 +28,7 @@ from ser_cache.errors import SerCacheError, UnknownNameError
 Job = TypeVar("Job")
 UNBOUNDED_WIDTH = 400
 ROOMY_WIDTH = 90
+FOLDED_WIDTH = 8
 NAME_WIDTH = 24
 LISTED_FAILURES = 10
 SECONDS_BETWEEN_LINES = 30.0
@@ -54,17 +54,25 @@ def table(title: str, columns: Mapping[str, str], rows: Sequence[Sequence[str]])
             justify="right" if kind == "right" else "left",
             overflow="fold",
             no_wrap=kind != "fold",
-            min_width=8 if kind == "fold" else None,
+            min_width=FOLDED_WIDTH if kind == "fold" else None,
         )
     for row in rows:
         grid.add_row(*map(Text, row))
     # Where even that is too wide, the terminal wraps the lines: rich would drop columns without a word.
-    unbounded = console.options.update(max_width=UNBOUNDED_WIDTH)
-    console.width = max(console.width, Measurement.get(console, unbounded, grid).minimum)
+    console.width = max(console.width, _least_width(columns, rows, gap))
     with console.capture() as captured:
         console.print(grid)
     click.echo(f"{title}\n")
     click.echo("\n".join(line.rstrip() for line in captured.get().splitlines()) + "\n")
+
+
+def _least_width(columns: Mapping[str, str], rows: Sequence[Sequence[str]], gap: int) -> int:
+    """Characters that a table needs with its "fold" columns folded."""
+    widths = [
+        FOLDED_WIDTH if kind == "fold" else max(map(len, (heading, *(row[place] for row in rows))))
+        for place, (heading, kind) in enumerate(columns.items())
+    ]
+    return sum(widths) + gap * len(widths)
 
 
 def say(line: str) -> None:
