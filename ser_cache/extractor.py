@@ -15,6 +15,10 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     import torch
 
+AUTO = "auto"
+"""Stands for the precision that ``extraction.precision`` finds by measuring."""
+PRECISIONS = ("fp32", "bf16", "fp16")
+"""Number formats a model may compute its matrix products in; everything between them stays in fp32."""
 Prepared = Any
 """One utterance, ready for the model; only the extractor that made it knows what it is."""
 EmitLayer = Callable[[int, "torch.Tensor"], None]
@@ -44,7 +48,8 @@ class Extractor(Protocol):
         variant: what non-default options add to that folder's name ("" or "full" or "max6s"), without ``+``.
         geometry: layers and width.
         codec: the number format its features are stored in unless the user says otherwise.
-        identity: what makes its features, as JSON: weights' hash, preprocessing, context, precision, ...
+        identity: what makes its features, as JSON: weights' hash, preprocessing, context, precision (one of
+            ``PRECISIONS``), ...
         provenance: where it came from ("model" as the user gave it, "hub_id", "revision"); recorded in each
             part, never compared.
     """
@@ -55,6 +60,13 @@ class Extractor(Protocol):
     codec: str
     identity: Mapping[str, Any]
     provenance: Mapping[str, str]
+
+    def at_precision(self, precision: str) -> Extractor:
+        """The same model computing in another of ``PRECISIONS``; the weights are shared.
+
+        Raises:
+            SerCacheError: it cannot.
+        """
 
     def frames(self, samples: int) -> int:
         """Frames for a clip of ``samples`` at 16 kHz; 0 when the clip is too short for one frame."""

@@ -85,6 +85,16 @@ class MfccExtractor:
         }
         self.provenance: Mapping[str, str] = {"model": self.name}
 
+    def at_precision(self, precision: str) -> MfccExtractor:
+        """Itself: MFCC is computed in fp32 and nothing else.
+
+        Raises:
+            SerCacheError: another precision is asked for.
+        """
+        if precision != self.identity["precision"]:
+            raise SerCacheError(f"mfcc is computed in fp32 only, not in {precision}; leave --precision out.")
+        return self
+
     def frames(self, samples: int) -> int:
         """Frames for a clip of ``samples`` at 16 kHz: one per started hop, and one more at a whole number."""
         return 1 + self._clipping.kept(samples) // self._options.hop_samples

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import time
 from collections.abc import Mapping, Sequence
@@ -40,6 +41,9 @@ class FakeExtractor:
     poison: Mapping[float, float] = field(default_factory=dict)
     """First sample of a clip: the value that layer 1 then holds."""
     batches: list[int] = field(default_factory=list)
+
+    def at_precision(self, precision: str) -> FakeExtractor:
+        return dataclasses.replace(self, identity={**self.identity, "precision": precision})
 
     def frames(self, samples: int) -> int:
         return samples // HOP

@@ -51,8 +51,14 @@ from ser_cache.store.schema import STATES
 WIDTH = 3
 
 
-def fingerprint(codec: str = "fp16", layers: Sequence[int] = (0, 1, 2), **features: Any) -> Fingerprint:
-    storage = {"codec": codec, "layers": layers, "tier": "frames", "frame_average": 1, "schema": 1}
+def fingerprint(
+    codec: str = "fp16",
+    layers: Sequence[int] = (0, 1, 2),
+    tier: str = "frames",
+    frame_average: int = 1,
+    **features: Any,
+) -> Fingerprint:
+    storage = {"codec": codec, "layers": layers, "tier": tier, "frame_average": frame_average, "schema": 1}
     return Fingerprint({"weights": "w" * 64, "context": "audio", **features}, storage)
 
 
@@ -70,13 +76,15 @@ def utterance(name: str, sha256: str = "") -> Utterance:
 
 def features(part: Part, place: int, seed: int = 0) -> dict[str, np.ndarray]:
     generator = np.random.default_rng([seed, place])
-    layers = len(part.layers)
+    layers, width = len(part.layers), part.width
     return {
-        "hidden": generator.standard_normal((layers, part.frames(place), part.width)).astype(
-            CODECS[part.fingerprint.storage["codec"]]
-        ),
-        "mean": generator.standard_normal((layers, part.width)).astype(np.float32),
-        "std": generator.standard_normal((layers, part.width)).astype(np.float32),
+        field.name: (
+            10
+            * generator.standard_normal(
+                (layers, part.frames(place), width) if field.per_frame else (layers, width)
+            )
+        ).astype(field.dtype)
+        for field in part.fields
     }
 
 
@@ -189,14 +197,15 @@ shapes = st.lists(st.integers(0, 40), min_size=1, max_size=12)
     width=st.integers(1, 9),
     layers=st.sets(st.integers(0, 30), min_size=1, max_size=5),
     codec=st.sampled_from(sorted(CODECS)),
+    average=st.integers(1, 5),
     name=st.text(st.characters(exclude_categories=["C"]), min_size=1, max_size=5),
     data=st.data(),
 )
-def test_what_is_written_is_read(frames, width, layers, codec, name, data):
+def test_what_is_written_is_read(frames, width, layers, codec, average, name, data):
     with tempfile.TemporaryDirectory() as temporary:
         folder = folder_in(Path(temporary))
         rows = [row(f"{place}{name}", count) for place, count in enumerate(frames)]
-        kind = fingerprint(codec, sorted(layers))
+        kind = fingerprint(codec, sorted(layers), frame_average=average)
         part = create_part(folder / "part-0000.h5", kind, rows, width, {})
         order = data.draw(st.permutations(range(len(rows))))
         with PartWriter(part, flush_seconds=0) as writer_:
@@ -206,15 +215,44 @@ def test_what_is_written_is_read(frames, width, layers, codec, name, data):
         wanted = data.draw(st.permutations(range(len(rows))))
         with open_features(folder, [utterance(rows[place].id) for place in wanted]) as cached:
             assert (cached.layers, cached.width) == (tuple(sorted(layers)), width)
-            assert cached.frames.tolist() == [frames[place] for place in wanted]
+            assert cached.frames.tolist() == [-(-frames[place] // average) for place in wanted]
             assert cached.fingerprint == kind
             for index, place in enumerate(wanted):
                 expected = features(part, place)
-                assert cached.hidden(index).dtype == expected["hidden"].dtype
-                np.testing.assert_array_equal(cached.hidden(index), expected["hidden"])
+                hidden = expected["hidden"]
+                if codec == "int8":
+                    hidden = hidden.astype(np.float32) * expected["scale"][:, None]
+                assert cached.hidden(index).dtype == hidden.dtype
+                np.testing.assert_array_equal(cached.hidden(index), hidden)
+                sizes = cached.group_sizes(index)
+                assert sizes.sum() == frames[place]
+                assert all(size == average for size in sizes[:-1])
                 for at, layer in enumerate(cached.layers):
                     np.testing.assert_array_equal(cached.mean(layer)[index], expected["mean"][at])
                     np.testing.assert_array_equal(cached.std(layer)[index], expected["std"][at])
+
+
+def test_the_pooled_tier_keeps_time_means_and_no_frames(tmp_path):
+    part = full_part(folder_in(tmp_path), fingerprint=fingerprint("fp32", tier="pooled"))
+    assert part.path.stat().st_size < OVERHEAD
+    assert verify_part(part.path) == []
+    with open_features(folder_in(tmp_path), [utterance("u02"), utterance("u00")]) as cached:
+        assert cached.tier == "pooled"
+        np.testing.assert_array_equal(cached.mean(2)[0], features(part, 2)["mean"][2])
+        np.testing.assert_array_equal(cached.std(0)[1], features(part, 0)["std"][0])
+        with pytest.raises(CacheError, match=r"keeps time means only, no frames: extract with --tier frames"):
+            cached.hidden(0)
+
+
+def test_whatever_has_frames_serves_the_pooled_tier():
+    pooled = fingerprint("fp32", tier="pooled")
+    for kind in (fingerprint(), fingerprint("int8"), fingerprint(frame_average=4), pooled):
+        assert serves(kind, pooled)
+        assert serves(kind, fingerprint("fp32", (1,), tier="pooled"))
+    assert not serves(fingerprint(context="full"), pooled)
+    assert not serves(pooled, fingerprint("fp32"))
+    assert not serves(fingerprint(layers=(1,)), pooled)
+    assert not serves(fingerprint(frame_average=2), fingerprint())
 
 
 def test_data_reaches_the_disk_before_the_state_that_vouches_for_it(tmp_path, monkeypatch):

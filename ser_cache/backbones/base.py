@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from contextlib import contextmanager
+from copy import copy
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from ser_cache.backbones.packing import exact_float32
 from ser_cache.backbones.weights import settle_parametrizations
+from ser_cache.errors import UnknownNameError
+from ser_cache.extractor import PRECISIONS
 
 if TYPE_CHECKING:
     from ser_cache.backbones.outline import Outline
     from ser_cache.extractor import EmitLayer, Geometry
 
 _SMALLEST_VARIANCE = 1e-7
+_DTYPES = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 Step = Callable[[torch.Tensor], torch.Tensor]
 
 
@@ -31,6 +37,7 @@ class Backbone:
         identity: what makes the features, as JSON; compared.
         provenance: "model" as it was asked for, and where the weights came from ("hub_id", "revision");
             recorded, not compared, because the same weights and preprocessing are the same features.
+        precision: the one of ``PRECISIONS`` it computes in; part of the identity.
         device: where the model is.
     """
 
@@ -63,9 +70,23 @@ class Backbone:
         self.codec = outline.codec
         self.identity, self.provenance = identity, provenance
         self.device = next(encoder.parameters()).device
+        self.precision = str(identity["precision"])
         self._encoder: Any = encoder
         self._outline = outline
         self._normalise = normalise
+
+    def at_precision(self, precision: str) -> Self:
+        """The same model computing in another precision; the weights are shared.
+
+        Raises:
+            UnknownNameError: not one of ``PRECISIONS``.
+        """
+        if precision not in PRECISIONS:
+            raise UnknownNameError("precision", precision, PRECISIONS)
+        other = copy(self)
+        other.precision = precision
+        other.identity = {**self.identity, "precision": precision}
+        return other
 
     def frames(self, samples: int) -> int:
         """Frames for a clip of ``samples`` at 16 kHz; 0 when the clip is too short for one frame."""
@@ -74,6 +95,21 @@ class Backbone:
     def padded_samples(self, samples: int) -> int:
         """Samples at 16 kHz that the model works through for such a clip."""
         return self._outline.padded_samples(samples)
+
+    @contextmanager
+    def _computing(self) -> Iterator[None]:
+        """How the model computes: frozen, and in its precision.
+
+        Below fp32, autocast rounds the factors of matrix products and convolutions alone. The sum that runs
+        through the blocks, and the norms, stay in fp32, where half precision would lose most.
+        """
+        reduced = self.precision != "fp32"
+        with (
+            torch.inference_mode(),
+            exact_float32(self.device),
+            torch.autocast(self.device.type, _DTYPES[self.precision], enabled=reduced),
+        ):
+            yield
 
     def _scaled(self, audio: NDArray[np.float32]) -> NDArray[np.float32]:
         """The clip, cut to the longest length allowed and normalised where the model wants it."""
@@ -108,6 +144,6 @@ def emit_states(
     for layer, hidden in enumerate(states):
         if layer in wanted:
             final = last(hidden) if last is not None and layer == depth else hidden
-            emit(layer, pack(final))
+            emit(layer, pack(final).float())
         if layer == max(layers):
             return

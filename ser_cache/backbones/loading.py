@@ -16,7 +16,7 @@ from ser_cache.backbones.outline import ConvolutionFrames, FrameRule, Outline, W
 from ser_cache.backbones.registry import FRAMES_PER_SECOND
 from ser_cache.clipping import Clipping
 from ser_cache.errors import BackboneError, UnknownNameError
-from ser_cache.extractor import Extractor, Geometry
+from ser_cache.extractor import AUTO, PRECISIONS, Extractor, Geometry
 from ser_cache.files import sha256_of_value
 
 CONTEXTS = ("audio", "full")
@@ -58,6 +58,8 @@ class BackboneOptions:
         context: for Whisper, "audio" (only the audio is worked through) or "full" (padded to 30 s).
         normalise: bring each clip to zero mean and unit variance; None follows the checkpoint.
         max_seconds: keep the first seconds of each clip; None keeps all. See ``clipping``.
+        precision: one of ``PRECISIONS`` to compute in; "auto" loads in fp32 and leaves the choice to the
+            extraction (``extraction.precision``).
         device: one of ``devices.DEVICES``.
         name: replaces the folder's name in the cache.
         revision: replaces the pinned revision of a hub repository.
@@ -68,6 +70,7 @@ class BackboneOptions:
     context: str = "audio"
     normalise: bool | None = None
     max_seconds: float | None = None
+    precision: str = AUTO
     device: str = "auto"
     name: str = ""
     revision: str = ""
@@ -78,6 +81,8 @@ class BackboneOptions:
         """Refuse what no backbone could do."""
         if self.context not in CONTEXTS:
             raise UnknownNameError("Whisper context", self.context, CONTEXTS)
+        if self.precision not in (AUTO, *PRECISIONS):
+            raise UnknownNameError("precision", self.precision, (AUTO, *PRECISIONS))
         devices.check_device(self.device)
         Clipping(self.max_seconds)
 
@@ -110,7 +115,7 @@ def describe(model: str, options: BackboneOptions | None = None) -> Outline:
 
 
 def load(model: str, options: BackboneOptions | None = None) -> Extractor:
-    """Load a frozen backbone in evaluation mode, in fp32 whatever its files hold.
+    """Load a frozen backbone in evaluation mode, its weights in fp32 whatever its files hold.
 
     Args:
         model: alias, hub id or local folder.
@@ -205,6 +210,8 @@ def _variant(family: str, options: BackboneOptions) -> str:
         parts.append("full")
     if options.normalise is not None:
         parts.append("norm" if options.normalise else "raw")
+    if options.precision not in (AUTO, "fp32"):
+        parts.append(f"compute-{options.precision}")
     parts.append(options.clipping.variant)
     return "+".join(filter(None, parts))
 
@@ -249,7 +256,7 @@ def _identity(
         "config": sha256_of_value({k: v for k, v in checkpoint.config.items() if k not in _VOLATILE}),
         "normalise": normalise,
         "max_seconds": options.max_seconds,
-        "precision": "fp32",
+        "precision": "fp32" if options.precision == AUTO else options.precision,
         "resampler": audio.RESAMPLER,
         "channels": audio.CHANNELS,
         "features_version": FEATURES_VERSION,

@@ -6,7 +6,8 @@ do not depend on what it was batched with.
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+import threading
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,8 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Sequence
+    from types import TracebackType
 
 
 @dataclass(frozen=True)
@@ -66,9 +68,10 @@ def pad(clips: Sequence[torch.Tensor]) -> tuple[torch.Tensor, Padding]:
 def exact_float32(device: torch.device) -> AbstractContextManager[None]:
     """Keep CUDA from rounding to TF32 in convolutions (its default) and products; that costs three digits.
 
-    On other devices, where nothing rounds, it does nothing. Every flag is as it was afterwards.
+    On other devices, where nothing rounds, it does nothing. The flags belong to the process and not to a
+    thread, so they change when the first of several threads enters, and are as before when the last is out.
     """
-    return _changed(_exact_settings()) if device.type == "cuda" else nullcontext()
+    return _EXACT if device.type == "cuda" else nullcontext()
 
 
 def _exact_settings() -> list[tuple[Any, str, object]]:
@@ -85,14 +88,35 @@ def _exact_settings() -> list[tuple[Any, str, object]]:
     return settings + [(owner, "allow_tf32", False) for owner in (cudnn, matmul)]
 
 
-@contextmanager
-def _changed(settings: Sequence[tuple[Any, str, object]]) -> Iterator[None]:
-    """Set attributes for a while."""
-    before = [getattr(owner, name) for owner, name, _ in settings]
-    try:
-        for owner, name, value in settings:
-            setattr(owner, name, value)
-        yield
-    finally:
-        for (owner, name, _), value in zip(settings, before, strict=True):
-            setattr(owner, name, value)
+class _Changed(AbstractContextManager[None]):
+    """Attributes set for as long as at least one thread is inside."""
+
+    def __init__(self, settings: Callable[[], Sequence[tuple[Any, str, object]]]) -> None:
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._before: list[tuple[Any, str, object]] = []
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._inside == 0:
+                settings = self._settings()
+                self._before = [(owner, name, getattr(owner, name)) for owner, name, _ in settings]
+                _set(settings)
+            self._inside += 1
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0:
+                _set(self._before)
+
+
+def _set(settings: Sequence[tuple[Any, str, object]]) -> None:
+    for owner, name, value in settings:
+        setattr(owner, name, value)
+
+
+_EXACT = _Changed(_exact_settings)

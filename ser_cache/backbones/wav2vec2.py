@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from ser_cache.backbones.base import Backbone, emit_states
-from ser_cache.backbones.packing import exact_float32, pad
+from ser_cache.backbones.packing import pad
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -60,7 +60,7 @@ class Wav2Vec2Extractor(Backbone):
 
     def forward(self, batch: Sequence[torch.Tensor], layers: Sequence[int], emit: EmitLayer) -> None:
         """Run a batch of prepared clips and hand over each wanted layer; see ``extractor.Extractor``."""
-        with torch.inference_mode(), exact_float32(self.device):
+        with self._computing():
             hidden, padding = pad([self._front(clip) for clip in batch])
             last = self._encoder.encoder.layer_norm if self._stable else None
             states = self._walk(hidden, padding.mask)
@@ -72,7 +72,8 @@ class Wav2Vec2Extractor(Backbone):
         convolved = model.feature_extractor(clip.to(self.device).unsqueeze(0)).transpose(1, 2)
         projected = model.feature_projection(convolved)
         hidden = projected[0] if isinstance(projected, tuple) else projected
-        hidden = hidden + model.encoder.pos_conv_embed(hidden)
+        # float: the sum that runs through the blocks begins here, and stays in fp32 in every precision.
+        hidden = hidden.float() + model.encoder.pos_conv_embed(hidden)
         if not self._stable:
             hidden = model.encoder.layer_norm(hidden)
         states: torch.Tensor = hidden[0]

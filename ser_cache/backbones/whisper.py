@@ -19,7 +19,7 @@ from torch.nn import functional
 from ser_cache.backbones.base import Backbone, emit_states
 from ser_cache.backbones.log_mel import WINDOW_FRAMES, LogMel, MelWindow
 from ser_cache.backbones.outline import WINDOW_SAMPLES
-from ser_cache.backbones.packing import exact_float32, padding
+from ser_cache.backbones.packing import padding
 from ser_cache.errors import BackboneError
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class WhisperExtractor(Backbone):
         """Run a batch of prepared clips and hand over each wanted layer; see ``extractor.Extractor``."""
         windows = [window for clip in batch for window in clip]
         frames = [window.frames for window in windows]
-        with torch.inference_mode(), exact_float32(self.device):
+        with self._computing():
             mel = self._mel(windows)
             where = padding(frames, mel.shape[-1] // 2, self.device, masked=not self._full)
             states = self._walk(self._front(mel), where.mask)

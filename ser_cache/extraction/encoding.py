@@ -1,10 +1,13 @@
 """Take each layer off the model as it appears: means and deviations in fp32, then the codec, then the host.
 
-So no more than one layer of a batch exists in fp32 beside what the model itself holds.
+Everything happens on the model's device, so that no more than one layer of a batch exists in fp32 beside what
+the model itself holds, and only what will be stored crosses to the host. From a GPU it crosses into pinned
+memory without waiting; `EncodedBatch.finish` waits.
 """
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,10 +17,127 @@ from numpy.typing import NDArray
 from ser_cache.errors import BackboneError
 from ser_cache.extraction.writing import Outcome
 from ser_cache.extractor import Extractor, Prepared
-from ser_cache.store import CODECS, LARGEST, Fingerprint
+from ser_cache.store import CODECS, INT8_STEPS, Codec, Fingerprint, stored_frames
 
-_ROUNDING = 0.99
 _OUT_OF_MEMORY = ("DefaultCPUAllocator", "not enough memory", "CUBLAS_STATUS_ALLOC_FAILED")
+_ELEMENTS = {"<f2": torch.float16, "<f4": torch.float32, "|i1": torch.int8}
+
+
+@dataclass(frozen=True)
+class EncodedLayer:
+    """One layer of a batch, on the model's device, ready to be copied into memory of the codec's type.
+
+    Attributes:
+        hidden: pieces of (frames, width), one after another the stored frames of all utterances.
+        scale: (utterances, width) float32; None where the codec has none.
+        mean: (utterances, width) float32, time means before averaging and codec.
+        std: (utterances, width) float32, population deviations over time, likewise.
+        largest: (utterances,) float32, the largest absolute value that is stored; NaN if there is one.
+    """
+
+    hidden: Sequence[torch.Tensor]
+    scale: torch.Tensor | None
+    mean: torch.Tensor
+    std: torch.Tensor
+    largest: torch.Tensor
+
+
+class ClipEncoder:
+    """Encodes clip by clip: what a processor likes, because a clip's states stay in its cache.
+
+    Args:
+        frames: frames of each utterance of a batch, each at least 1.
+        codec: how to store.
+        average: frames to average.
+    """
+
+    def __init__(self, frames: Sequence[int], codec: Codec, average: int) -> None:
+        self._frames, self._codec, self._average = list(frames), codec, average
+
+    def __call__(self, states: torch.Tensor) -> EncodedLayer:
+        """Encode one layer, (frames of all utterances, width) in float32."""
+        hidden, scales, means, variances, largest = [], [], [], [], []
+        for clip in torch.split(states, self._frames):
+            mean = clip.mean(dim=0)
+            means.append(mean)
+            # Two passes: `torch.var_mean` over the first dimension takes 15 times as long on a CPU.
+            centred = clip - mean
+            variances.append(centred.mul_(centred).mean(dim=0))
+            kept = clip if self._average == 1 else _averaged(clip, self._average)
+            largest.append(torch.stack(kept.aminmax()).abs().max())
+            if self._codec.scaled:
+                scale = kept.abs().amax(dim=0) / INT8_STEPS
+                scales.append(scale)
+                kept = _in_steps(kept, scale)
+            hidden.append(kept)
+        return EncodedLayer(
+            hidden=hidden,
+            scale=torch.stack(scales) if scales else None,
+            mean=torch.stack(means),
+            std=torch.stack(variances).sqrt_(),
+            largest=torch.stack(largest),
+        )
+
+
+class PaddedEncoder:
+    """Encodes all clips at once: what a GPU likes, where each of many small steps costs a launch.
+
+    The indices are made once a batch; nothing in a call makes the host wait. Sums may round otherwise than
+    those of `ClipEncoder`.
+
+    Args:
+        frames: frames of each utterance of a batch, each at least 1.
+        codec: how to store.
+        average: frames to average.
+        device: where the states are.
+    """
+
+    def __init__(self, frames: Sequence[int], codec: Codec, average: int, device: torch.device) -> None:
+        self._codec, self._average = codec, average
+        lengths = torch.tensor(list(frames))
+        groups = -(-lengths // average)
+        self._shape = (len(frames), int(groups.max()) * average)
+        valid = torch.arange(self._shape[1]) < lengths[:, None]
+        sizes = valid.view(len(frames), -1, average).sum(dim=2)
+        self._lengths = lengths[:, None].to(device)
+        self._padding = (~valid)[:, :, None].to(device)
+        self._rows = valid.flatten().nonzero()[:, 0].to(device)
+        self._group_sizes = sizes.clamp(min=1)[:, :, None].to(device)
+        self._group_rows = sizes.flatten().nonzero()[:, 0].to(device)
+
+    def __call__(self, states: torch.Tensor) -> EncodedLayer:
+        """Encode one layer, (frames of all utterances, width) in float32."""
+        clips, longest = self._shape
+        width = states.shape[1]
+        flat = states.new_zeros(clips * longest, width).index_copy_(0, self._rows, states)
+        padded = flat.view(clips, longest, width)
+        mean = padded.sum(dim=1) / self._lengths
+        centred = (padded - mean[:, None]).masked_fill_(self._padding, 0.0)
+        deviation = centred.square_().sum(dim=1).div_(self._lengths).sqrt_()
+        if self._average > 1:
+            padded = padded.view(clips, -1, self._average, width).sum(dim=2) / self._group_sizes
+        largest = padded.abs().amax(dim=(1, 2))
+        scale = None
+        if self._codec.scaled:
+            scale = padded.abs().amax(dim=1) / INT8_STEPS
+            padded = _in_steps(padded, scale[:, None])
+        packed = padded.reshape(-1, width).index_select(0, self._group_rows)
+        # Converted here: what crosses to the host is what will be stored.
+        return EncodedLayer([packed.to(_ELEMENTS[self._codec.dtype])], scale, mean, deviation, largest)
+
+
+def _averaged(clip: torch.Tensor, average: int) -> torch.Tensor:
+    """Means of groups of frames, the last one of the remainder: (frames, width) -> (groups, width)."""
+    whole = len(clip) // average * average
+    groups = clip[:whole].view(-1, average, clip.shape[1]).mean(dim=1)
+    if whole == len(clip):
+        return groups
+    return torch.cat([groups, clip[whole:].mean(dim=0, keepdim=True)])
+
+
+def _in_steps(values: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+    """Values as multiples of their scale, rounded; a channel that is zero throughout has the scale 0."""
+    return (values / torch.where(scale > 0, scale, 1.0)).round_()
 
 
 class EncodedBatch:
@@ -25,103 +145,120 @@ class EncodedBatch:
 
     Args:
         frames: frames of each utterance, each at least 1.
-        fingerprint: the layers and the codec.
+        fingerprint: the layers, the codec and the averaging.
         width: features per frame.
 
     Attributes:
-        problems: why an utterance's features cannot be stored, by its place in the batch.
-        seconds: time spent in `emit`.
+        seconds: time spent in `emit`; on a GPU, time to queue the work.
     """
 
     def __init__(self, frames: Sequence[int], fingerprint: Fingerprint, width: int) -> None:
+        storage = fingerprint.storage
         self._frames = list(frames)
-        self._bounds = np.concatenate(([0], np.cumsum(self._frames))).tolist()
+        stored = [stored_frames(storage, count) for count in frames]
+        self._bounds = np.concatenate(([0], np.cumsum(stored))).tolist()
         self._layers = fingerprint.layers
-        self._codec = str(fingerprint.storage["codec"])
-        self._hidden = np.empty((len(self._layers), self._bounds[-1], width), dtype=CODECS[self._codec])
-        self._mean = np.empty((len(frames), len(self._layers), width), dtype=np.float32)
-        self._std = np.empty_like(self._mean)
-        self._emitted: list[int] = []
-        self.problems: dict[int, str] = {}
+        self._width = width
+        self._name = str(storage["codec"])
+        self._codec = CODECS[self._name]
+        self._average = int(storage["frame_average"])
+        self._keeps_frames = storage["tier"] == "frames"
+        self._encode: ClipEncoder | PaddedEncoder | None = None
+        self._on_host: dict[str, torch.Tensor] = {}
+        self._emitted = 0
+        self._copied: torch.cuda.Event | None = None
         self.seconds = 0.0
 
     def emit(self, layer: int, states: torch.Tensor) -> None:
         """Take one layer: ``states`` is (frames of all utterances, width), float32, on any device."""
         started = time.perf_counter()
-        place = len(self._emitted)
+        place = self._emitted
         if place == len(self._layers) or self._layers[place] != layer:
             raise BackboneError(
                 f"the model gave layer {layer} out of turn; wanted were {list(self._layers)}."
             )
-        if tuple(states.shape) != self._hidden.shape[1:]:
+        if tuple(states.shape) != (sum(self._frames), self._width):
             raise BackboneError(
                 f"the model gave {tuple(states.shape)} values in layer {layer} where "
-                f"{self._hidden.shape[1:]} were planned from the clips' lengths."
+                f"{(sum(self._frames), self._width)} were planned from the clips' lengths."
             )
-        self._emitted.append(layer)
-        clips = torch.split(states, self._frames)
-        means = torch.stack([clip.mean(dim=0) for clip in clips])
-        torch.from_numpy(self._mean)[:, place].copy_(means)
-        torch.from_numpy(self._std)[:, place].copy_(_deviations(clips, means))
-        self._check_range(layer, place, clips)
-        torch.from_numpy(self._hidden[place]).copy_(states)
+        on_gpu = states.device.type == "cuda"
+        if self._encode is None:
+            self._encode = self._encoder(states.device)
+            self._on_host = self._room(pinned=on_gpu)
+        encoded = self._encode(states)
+        for name, room in self._on_host.items():
+            if name != "hidden":
+                room[place].copy_(getattr(encoded, name), non_blocking=True)
+        if self._keeps_frames:
+            rooms = torch.split(self._on_host["hidden"][place], [len(piece) for piece in encoded.hidden])
+            for piece, room in zip(encoded.hidden, rooms, strict=True):
+                room.copy_(piece, non_blocking=True)
+        self._emitted += 1
+        if on_gpu and self._emitted == len(self._layers):
+            self._copied = torch.cuda.Event()  # type: ignore[no-untyped-call] # torch leaves it untyped
+            self._copied.record(torch.cuda.current_stream(states.device))
         self.seconds += time.perf_counter() - started
 
-    def features(self, index: int) -> Mapping[str, NDArray[Any]]:
-        """What to store for one utterance: ``hidden`` (layers, frames, width), ``mean``, ``std``."""
-        start, stop = self._bounds[index : index + 2]
-        return {"hidden": self._hidden[:, start:stop], "mean": self._mean[index], "std": self._std[index]}
+    def finish(self) -> list[Outcome]:
+        """Wait until everything is on the host; the features of each utterance, or why it has none.
 
-    def check_complete(self) -> None:
-        """Check that every layer was handed over.
+        Returns:
+            For each utterance ``hidden`` (layers, stored frames, width), ``scale`` where the codec has one,
+            ``mean`` and ``std`` (layers, width); or a reason.
 
         Raises:
-            BackboneError: one was not.
+            BackboneError: a layer was never given.
         """
-        if len(self._emitted) < len(self._layers):
-            missing = self._layers[len(self._emitted)]
+        if self._emitted < len(self._layers):
+            missing = self._layers[self._emitted]
             raise BackboneError(f"the model never gave layer {missing}; it may have fewer than it declares.")
+        if self._copied is not None:
+            self._copied.synchronize()
+        arrays = {name: values.numpy() for name, values in self._on_host.items()}
+        return [
+            self._problem(arrays, index) or self._features(arrays, index)
+            for index in range(len(self._frames))
+        ]
 
-    def _check_range(self, layer: int, place: int, clips: Sequence[torch.Tensor]) -> None:
-        """Note the utterances whose values the codec cannot hold, by their largest absolute value."""
-        limit = LARGEST[self._codec]
-        for index, clip in enumerate(clips):
-            # No value is further from the mean than std * sqrt(frames), so most clips need no look at all.
-            # Not finite statistics fail the comparison; the margin is for their rounding.
-            with np.errstate(over="ignore", invalid="ignore"):
-                spread = self._std[index, place] * self._frames[index] ** 0.5
-                bound = np.abs(self._mean[index, place]) + spread
-            if bound.max() < _ROUNDING * limit:
-                continue
-            finite = bool(np.isfinite(self._std[index, place]).all())
-            largest = _largest(clip)
-            if not (finite and np.isfinite(largest)):
-                reason = f"layer {layer} holds NaN, infinity, or values too large to square."
-            elif largest > limit:
-                reason = (
-                    f"layer {layer} reaches {largest:.0f}, beyond the {limit:.0f} that {self._codec} holds: "
-                    "extract with --codec fp32."
+    def _encoder(self, device: torch.device) -> ClipEncoder | PaddedEncoder:
+        if device.type == "cpu":
+            return ClipEncoder(self._frames, self._codec, self._average)
+        return PaddedEncoder(self._frames, self._codec, self._average, device)
+
+    def _room(self, pinned: bool) -> dict[str, torch.Tensor]:
+        """Memory on the host for what will be stored, layers first."""
+        layers, clips = len(self._layers), len(self._frames)
+
+        def empty(*shape: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+            return torch.empty(layers, *shape, dtype=dtype, pin_memory=pinned)
+
+        room = {name: empty(clips, self._width) for name in ("mean", "std")} | {"largest": empty(clips)}
+        if self._keeps_frames:
+            room["hidden"] = empty(self._bounds[-1], self._width, dtype=_ELEMENTS[self._codec.dtype])
+            if self._codec.scaled:
+                room["scale"] = empty(clips, self._width)
+        return room
+
+    def _features(self, arrays: Mapping[str, NDArray[Any]], index: int) -> Mapping[str, NDArray[Any]]:
+        features = {name: arrays[name][:, index] for name in ("mean", "std", "scale") if name in arrays}
+        if self._keeps_frames:
+            start, stop = self._bounds[index : index + 2]
+            features["hidden"] = arrays["hidden"][:, start:stop]
+        return features
+
+    def _problem(self, arrays: Mapping[str, NDArray[Any]], index: int) -> str:
+        """Why an utterance cannot be stored, or "": the lowest layer with values the codec cannot hold."""
+        for place, layer in enumerate(self._layers):
+            largest = float(arrays["largest"][place, index])
+            if not (np.isfinite(largest) and np.isfinite(arrays["std"][place, index]).all()):
+                return f"layer {layer} holds NaN, infinity, or values too large to square."
+            if self._keeps_frames and largest > self._codec.largest:
+                return (
+                    f"layer {layer} reaches {largest:.0f}, beyond the {self._codec.largest:.0f} that "
+                    f"{self._name} holds: extract with --codec fp32."
                 )
-            else:
-                continue
-            self.problems.setdefault(index, reason)
-
-
-def _deviations(clips: Sequence[torch.Tensor], means: torch.Tensor) -> torch.Tensor:
-    """Population standard deviations over time, (clips, width), in two passes.
-
-    `torch.var_mean` over the first dimension takes 15 times as long on a CPU.
-    """
-    variances = []
-    for clip, mean in zip(clips, means, strict=True):
-        centred = clip - mean
-        variances.append(centred.mul_(centred).mean(dim=0))
-    return torch.stack(variances).sqrt_()
-
-
-def _largest(states: torch.Tensor) -> float:
-    """The largest absolute value; NaN if there is one."""
-    return float(torch.stack(states.aminmax()).abs().max())
+        return ""
 
 
 def encode_batch(
@@ -133,7 +270,7 @@ def encode_batch(
         extractor: the model.
         batch: its prepared utterances.
         frames: the frames of each.
-        fingerprint: the layers and the codec.
+        fingerprint: the layers and how to store them.
 
     Raises:
         BackboneError: the model's layers or shapes are not the planned ones.
@@ -141,7 +278,6 @@ def encode_batch(
     encoded = EncodedBatch(frames, fingerprint, extractor.geometry.width)
     with torch.inference_mode():
         extractor.forward(batch, fingerprint.layers, encoded.emit)
-    encoded.check_complete()
     return encoded
 
 
@@ -157,7 +293,7 @@ def encode_in_pieces(
         extractor: the model.
         batch: its prepared utterances.
         frames: the frames of each.
-        fingerprint: the layers and the codec.
+        fingerprint: the layers and how to store them.
 
     Returns:
         The features of each utterance, or the reason why it has none; and the seconds spent on encoding.
@@ -167,12 +303,10 @@ def encode_in_pieces(
     """
     try:
         encoded = encode_batch(extractor, batch, frames, fingerprint)
+        return encoded.finish(), encoded.seconds
     except (MemoryError, RuntimeError) as error:
         if not _is_out_of_memory(error):
             raise
-    else:
-        outcomes = [encoded.problems.get(i) or encoded.features(i) for i in range(len(batch))]
-        return outcomes, encoded.seconds
     # Only out here: the error's traceback would keep the tensors of the failed attempt alive.
     torch.cuda.empty_cache()  # does nothing where there is no CUDA
     if len(batch) == 1:

@@ -13,6 +13,8 @@ from ser_cache.extractor import Extractor, Prepared
 from ser_cache.manifest import Utterance, path_of
 
 Loaded = TypeVar("Loaded")
+LoadedBatch = tuple[Sequence[int], list["Prepared | Failure"]]
+"""The rows of a batch, and each one's prepared audio or why there is none."""
 
 _BATCHES_AHEAD = 2
 
@@ -55,7 +57,7 @@ def load_ahead(
         load_one: loads one member; it must be thread-safe.
         threads: how many run at once.
     """
-    pool = ThreadPoolExecutor(threads, thread_name_prefix="decode")
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="decode", initializer=_stay_single)
     waiting: deque[tuple[Sequence[int], list[Future[Loaded]]]] = deque()
     try:
         for batch in batches:
@@ -66,6 +68,13 @@ def load_ahead(
             yield _collect(*waiting.popleft())
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _stay_single() -> None:
+    """Keep torch from sharing one clip's spectrogram out between threads: the clips are shared out already."""
+    import torch
+
+    torch.set_num_threads(1)
 
 
 def _collect(batch: Sequence[int], futures: Sequence["Future[Loaded]"]) -> tuple[Sequence[int], list[Loaded]]:

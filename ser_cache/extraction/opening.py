@@ -46,7 +46,7 @@ def _known(opening: Callable[[str, BackboneOptions], Opened], model: str, option
 
 def _mfcc(options: BackboneOptions) -> MfccExtractor:
     defaults = BackboneOptions()
-    for option in ("context", "normalise", "name", "revision"):
+    for option in ("context", "normalise", "precision", "name", "revision"):
         if getattr(options, option) != getattr(defaults, option):
             raise BackboneError(f"mfcc is no backbone: {option!r} means nothing to it; leave it out.")
     return MfccExtractor(MfccOptions(max_seconds=options.max_seconds))

@@ -1,14 +1,15 @@
 """Extract: plan, create the parts, then decode, run the model and store, each ahead of the next.
 
-Threads decode (`loading`), this thread runs the model, and another thread stores (`writing`), with a few
-batches between them, so memory does not grow with the corpus.
+Some threads decode (`loading`), some run the model (`running`), another stores (`writing`), and this one
+hands batches from each to the next, a few at a time, so that memory does not grow with the corpus.
 """
 
 import math
 import platform
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -18,8 +19,15 @@ from typing import Any
 from ser_cache.audio import SAMPLE_RATE, Recording, read
 from ser_cache.errors import ExtractionError, SettingsError
 from ser_cache.extraction.batching import batches
-from ser_cache.extraction.loading import Failure, load, load_ahead
-from ser_cache.extraction.planning import ExtractionOptions, ExtractionPlan, PartPlan, plan
+from ser_cache.extraction.loading import Failure, LoadedBatch, load, load_ahead
+from ser_cache.extraction.planning import (
+    ExtractionOptions,
+    ExtractionPlan,
+    PartPlan,
+    batch_seconds_for,
+    plan,
+)
+from ser_cache.extraction.running import model_threads, run_ahead
 from ser_cache.extraction.writing import BackgroundWriter, Outcome
 from ser_cache.extractor import Extractor, Prepared
 from ser_cache.manifest import Utterance
@@ -66,8 +74,9 @@ class ExtractionReport:
         failed: the reason of each utterance that failed in this run.
         seconds: seconds of audio extracted in this run, as far as the model saw it.
         wall_seconds: time the run took.
-        stages: seconds the model's thread spent per stage: "waiting for audio", "forward", "encoding",
-            "waiting for the disk".
+        stages: seconds per stage: "forward" and "encoding", added up over the threads that run the model;
+            "waiting for audio" and "waiting for the disk", when a batch was wanted and not there, or done and
+            not taken.
     """
 
     folder: Path
@@ -116,8 +125,8 @@ def extract(
         ExtractionError: an utterance failed and ``options.strict`` is set; what was done is kept.
         SettingsError: the folder of audio does not exist.
     """
-    options = options or ExtractionOptions()
     started = time.perf_counter()
+    options = options or ExtractionOptions()
     planned = plan(extractor, utterances, folder, options, extractor.identity)
     run = _Run(extractor, root, options, on_progress, read_audio, planned)
     if planned.todo or planned.superseded:
@@ -158,6 +167,7 @@ class _Run:
     extracted: float = 0.0
     failed: dict[str, str] = field(default_factory=dict)
     stages: dict[str, float] = field(default_factory=lambda: dict.fromkeys(_STAGES, 0.0))
+    _counting: threading.Lock = field(default_factory=threading.Lock)
 
     def all_parts(self) -> None:
         """Retire rows, create every new part, then fill them one by one."""
@@ -186,22 +196,34 @@ class _Run:
         missing = set(part_plan.missing)
         short = [row for row in part_plan.missing if part.frames(row) == 0]
         self._settle(part_plan, sink, [(row, self._too_short(part_plan.utterances[row])) for row in short])
-        members = _members(self.extractor, part, part_plan, self.options.batch_seconds)
+        batch_seconds = self.options.batch_seconds or batch_seconds_for(self.device)
+        members = _members(self.extractor, part, part_plan, batch_seconds)
         loading = load_ahead(
             [batch for batch in members if missing.intersection(batch)],
             lambda row: load(self.extractor, self.read_audio, self.root, part_plan.utterances[row]),
             self.options.decode_threads,
         )
-        try:
-            while (item := self._next(loading)) is not None:
-                batch, loaded = item
-                self._settle(part_plan, sink, self._outcomes(part, batch, loaded, missing))
-        finally:
-            loading.close()
+        waits = self._waits(loading)
+        running = run_ahead(
+            waits, lambda item: self._outcomes(part, *item, missing), model_threads(self.device)
+        )
+        with closing(loading), closing(running):
+            for outcomes in running:
+                self._settle(part_plan, sink, outcomes)
 
-    def _next(self, loading: Iterator[tuple[Sequence[int], list[Prepared | Failure]]]) -> Any:  # noqa: ANN401 - an item
-        with self._timed("waiting for audio"):
-            return next(loading, None)
+    def _waits(self, loading: Iterator[LoadedBatch]) -> Iterator[LoadedBatch]:
+        """The loaded batches, with the time spent waiting for each counted."""
+        while True:
+            with self._timed("waiting for audio"):
+                item = next(loading, None)
+            if item is None:
+                return
+            yield item
+
+    @property
+    def device(self) -> str:
+        """Where the extractor says that it is; one that does not say is on a processor."""
+        return str(getattr(self.extractor, "device", "cpu"))
 
     def _outcomes(
         self, part: Part, batch: Sequence[int], loaded: Sequence[Prepared | Failure], missing: set[int]
@@ -220,13 +242,12 @@ class _Run:
     def _forward(self, part: Part, running: Sequence[tuple[int, Prepared]]) -> dict[int, Outcome]:
         from ser_cache.extraction.encoding import encode_in_pieces
 
-        frames = [part.frames(row) for row, _ in running]
-        with self._timed("forward"):
-            outcomes, seconds = encode_in_pieces(
-                self.extractor, [item for _, item in running], frames, self.plan.fingerprint
-            )
-        self.stages["encoding"] += seconds
-        self.stages["forward"] -= seconds
+        frames = [int(part.model_frames[row]) for row, _ in running]
+        started = time.perf_counter()
+        outcomes, encoding = encode_in_pieces(
+            self.extractor, [item for _, item in running], frames, self.plan.fingerprint
+        )
+        self._count(forward=time.perf_counter() - started - encoding, encoding=encoding)
         return {row: outcome for (row, _), outcome in zip(running, outcomes, strict=True)}
 
     def _settle(
@@ -264,7 +285,13 @@ class _Run:
         try:
             yield
         finally:
-            self.stages[stage] += time.perf_counter() - started
+            self._count(**{stage: time.perf_counter() - started})
+
+    def _count(self, **seconds: float) -> None:
+        """Add to the stages; called from several threads."""
+        with self._counting:
+            for stage, spent in seconds.items():
+                self.stages[stage] += spent
 
 
 def _members(

@@ -4,7 +4,6 @@ No audio is read and no weights are loaded, so ``--dry-run`` costs nothing.
 """
 
 import math
-import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from typing import Any, Protocol
 
 from ser_cache.audio import SAMPLE_RATE
 from ser_cache.errors import CacheError, StaleCacheError, UnknownNameError
+from ser_cache.extraction.running import usable_processors
 from ser_cache.extractor import Geometry
 from ser_cache.manifest import Utterance
 from ser_cache.store import (
@@ -21,6 +21,7 @@ from ser_cache.store import (
     OVERHEAD,
     SCHEMA,
     SUPERSEDED,
+    TIERS,
     Fingerprint,
     Part,
     Row,
@@ -33,6 +34,7 @@ from ser_cache.store import (
     read_states,
     row_bytes,
     serves,
+    stored_frames,
 )
 
 _MOST_THREADS = 8  # beyond these, decoding is ahead of any model
@@ -40,8 +42,7 @@ _MOST_THREADS = 8  # beyond these, decoding is ahead of any model
 
 def _decode_threads() -> int:
     """As many as the processors this process may use, at most eight."""
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(_MOST_THREADS, usable)
+    return min(_MOST_THREADS, usable_processors())
 
 
 @dataclass(frozen=True)
@@ -50,8 +51,11 @@ class ExtractionOptions:
 
     Attributes:
         layers: the layers to store; None for all of the extractor's.
-        codec: "fp16" or "fp32"; None for the extractor's own (fp32 for MFCC, else fp16).
-        batch_seconds: the most seconds of padded audio in a batch; a longer clip runs alone.
+        codec: one of ``store.CODECS``; None for the extractor's own (fp32 for MFCC, else fp16).
+        frame_average: store the mean of so many frames instead of each.
+        tier: one of ``store.TIERS``: "frames" with their statistics, or "pooled": the statistics alone.
+        batch_seconds: the most seconds of padded audio in a batch; a longer clip runs alone. None for what
+            suits the device (see `batch_seconds_for`).
         decode_threads: threads that decode and prepare audio ahead of the model; by default the processors
             this process may use, at most 8.
         strict: stop at the first utterance that fails.
@@ -62,7 +66,9 @@ class ExtractionOptions:
 
     layers: tuple[int, ...] | None = None
     codec: str | None = None
-    batch_seconds: float = 60.0
+    frame_average: int = 1
+    tier: str = "frames"
+    batch_seconds: float | None = None
     decode_threads: int = field(default_factory=_decode_threads)
     strict: bool = False
     lock: bool = True
@@ -72,8 +78,18 @@ class ExtractionOptions:
     def __post_init__(self) -> None:
         if self.codec is not None and self.codec not in CODECS:
             raise UnknownNameError("codec", self.codec, CODECS)
-        if not (math.isfinite(self.batch_seconds) and self.batch_seconds > 0):
-            raise CacheError(f"--batch-seconds is {self.batch_seconds}; it must be above 0.")
+        if self.tier not in TIERS:
+            raise UnknownNameError("tier", self.tier, TIERS)
+        if self.frame_average < 1:
+            raise CacheError(f"--frame-average is {self.frame_average}; it must be at least 1.")
+        if self.tier == "pooled" and (self.codec, self.frame_average) != (None, 1):
+            raise CacheError(
+                "--tier pooled keeps time means in fp32 and no frames: --codec and --frame-average mean "
+                "nothing to it; leave them out."
+            )
+        seconds = self.batch_seconds
+        if seconds is not None and not (math.isfinite(seconds) and seconds > 0):
+            raise CacheError(f"--batch-seconds is {seconds}; it must be above 0.")
         if self.decode_threads < 1:
             raise CacheError(f"{self.decode_threads} decoding threads cannot decode; give at least 1.")
 
@@ -173,11 +189,12 @@ def wanted_fingerprint(
     for layer in layers:
         if layer not in known:
             raise UnknownNameError(f"layer of {outline.name}", str(layer), map(str, known))
+    pooled = options.tier == "pooled"
     storage = {
-        "codec": options.codec or outline.codec,
+        "codec": "fp32" if pooled else options.codec or outline.codec,
         "layers": layers,
-        "tier": "frames",
-        "frame_average": 1,
+        "tier": options.tier,
+        "frame_average": options.frame_average,
         "schema": SCHEMA,
     }
     return Fingerprint(features=identity or {}, storage=storage)
@@ -192,7 +209,8 @@ def choose_folder(
 ) -> Path:
     """Where these features belong: ``<cache>/<backbone>[+variant]/<corpus>``.
 
-    A subset of layers belongs into a folder of its own, unless the folder of all layers serves it already.
+    A subset of layers, and time means alone, belong into a folder of their own, unless the folder of all
+    layers or of frames serves them already.
 
     Args:
         cache: the cache's root.
@@ -203,19 +221,43 @@ def choose_folder(
 
     Raises:
         UnknownNameError: a layer that the extractor does not have.
-        CacheError: a part of the folder of all layers is damaged.
+        CacheError: a part of a folder that might serve is damaged.
     """
     wanted = wanted_fingerprint(outline, options, identity)
-    variants = [outline.variant] if outline.variant else []
-    if wanted.storage["codec"] != outline.codec:
-        variants.append(wanted.storage["codec"])
-    whole = cache / "+".join([outline.name, *variants]) / corpus
-    if wanted.layers == outline.geometry.layers:
-        return whole
-    paths = part_paths(whole)
-    if paths and serves(_comparable(open_part(paths[0]).fingerprint, identity), wanted):
-        return whole
-    return cache / "+".join([outline.name, *variants, f"layers{_ranges(wanted.layers)}"]) / corpus
+    stored = _storage_variants(outline, options)
+    layers = [] if wanted.layers == outline.geometry.layers else [f"layers{_ranges(wanted.layers)}"]
+
+    def folder(*variants: str) -> Path:
+        return cache / "+".join(filter(None, [outline.name, outline.variant, *variants])) / corpus
+
+    own = folder(*stored, *layers)
+    frames = [] if options.tier == "pooled" else stored
+    for whole in (folder(*stored), folder(*frames), folder(*frames, *layers)):
+        paths = part_paths(whole)
+        if whole != own and paths and serves(_comparable(open_part(paths[0]).fingerprint, identity), wanted):
+            return whole
+    return own
+
+
+def _storage_variants(outline: Outlined, options: ExtractionOptions) -> list[str]:
+    """What options of storage other than the defaults add to a folder's name, but for the layers."""
+    if options.tier == "pooled":
+        return ["pooled"]
+    variants = []
+    if options.codec is not None and options.codec != outline.codec:
+        variants.append(options.codec)
+    if options.frame_average > 1:
+        variants.append(f"avg{options.frame_average}")
+    return variants
+
+
+def batch_seconds_for(device: str) -> float:
+    """Seconds of audio in a batch unless the user says otherwise.
+
+    On a processor, batches of 20 s are as fast as larger ones (measured with whisper-tiny.en and
+    whisper-base) and keep less in memory; a GPU needs more to be busy.
+    """
+    return 20.0 if device.startswith("cpu") else 60.0
 
 
 def plan(
@@ -334,12 +376,13 @@ def _plan_new(
 
     for utterance in utterances:
         frames = outline.frames(utterance.samples)
-        if rows and size + frames * per_frame > options.part_bytes:
+        taken = stored_frames(fingerprint.storage, frames) * per_frame
+        if rows and size + taken > options.part_bytes:
             yield finished()
             rows, members, size, number = [], {}, 0, number + 1
         members[len(rows)] = utterance
         rows.append(Row(utterance.id, utterance.samples, utterance.sha256, frames))
-        size += frames * per_frame
+        size += taken
     if rows:
         yield finished()
 
@@ -347,7 +390,7 @@ def _plan_new(
 def _bytes_of(rows: Sequence[Row], outline: Outlined, fingerprint: Fingerprint) -> int:
     width = outline.geometry.width
     per_row = row_bytes(fingerprint.storage, width) + max((len(row.id.encode()) for row in rows), default=0)
-    frames = sum(row.frames for row in rows)
+    frames = sum(stored_frames(fingerprint.storage, row.frames) for row in rows)
     return OVERHEAD + frames * frame_bytes(fingerprint.storage, width) + len(rows) * per_row
 
 

@@ -65,13 +65,15 @@ def differences(cached: Fingerprint, asked: Fingerprint) -> list[str]:
 def serves(cached: Fingerprint, asked: Fingerprint) -> bool:
     """Whether features made under ``cached`` answer a request for ``asked``.
 
-    The features' half must be equal, and the storage too, but for the layers: a superset of them serves.
+    The features' half must be equal, and the storage too, but for the layers: a superset of them serves. Time
+    means and deviations are taken before any codec or averaging, so whatever has frames serves the pooled
+    tier.
     """
-    return (
-        cached.features == asked.features
-        and _without_layers(cached) == _without_layers(asked)
-        and set(asked.layers) <= set(cached.layers)
-    )
+    if cached.features != asked.features or not set(asked.layers) <= set(cached.layers):
+        return False
+    if asked.storage["tier"] == "pooled" and cached.storage["schema"] == asked.storage["schema"]:
+        return True
+    return _without_layers(cached) == _without_layers(asked)
 
 
 _ABSENT = object()  # never equal to a JSON value, so that a missing key differs from a null one

@@ -29,6 +29,7 @@ from ser_cache.store.schema import (
     Row,
     fields,
     row_bytes,
+    stored_frames,
 )
 from ser_cache.store.seal import USER_BLOCK, Span, check_seal, write_seal
 
@@ -52,7 +53,9 @@ class Part:
         ids: the id of each row.
         samples: (rows,) int64, length of each utterance at 16 kHz.
         audio_sha256: hash of each row's audio file.
-        offsets: (rows + 1,) int64; row i's frames are ``offsets[i]:offsets[i + 1]`` of each layer.
+        offsets: (rows + 1,) int64; row i's frames are ``offsets[i]:offsets[i + 1]`` of each layer. Where no
+            frames are kept, they still say how many the statistics were taken over.
+        model_frames: (rows,) int64, frames the model gave for each row, before any averaging.
         positions: byte offset in the file of each dataset that the writer fills.
     """
 
@@ -66,6 +69,7 @@ class Part:
     samples: NDArray[np.int64]
     audio_sha256: tuple[str, ...]
     offsets: NDArray[np.int64]
+    model_frames: NDArray[np.int64]
     positions: Mapping[str, int]
 
     @property
@@ -83,7 +87,7 @@ class Part:
         return field.shape(len(self.ids), int(self.offsets[-1]), len(self.layers), self.width)
 
     def frames(self, row: int) -> int:
-        """Frames of one row."""
+        """Stored frames of one row."""
         return int(self.offsets[row + 1] - self.offsets[row])
 
     def spans(self, row: int) -> Iterator[Span]:
@@ -166,6 +170,7 @@ def open_part(path: Path) -> Part:
                 samples=file["samples"][:],
                 audio_sha256=tuple(raw.decode() for raw in file["audio_sha256"][:]),
                 offsets=file["offsets"][:],
+                model_frames=file["frames"][:] if "frames" in file else np.diff(file["offsets"][:]),
                 positions=_positions(file),
             )
     except OSError as error:
@@ -216,13 +221,15 @@ def _build(
     provenance: Mapping[str, Any],
 ) -> dict[str, Span]:
     """Write the HDF5 file; returns the byte range of each dataset that is filled later."""
-    frames = [row.frames for row in rows]
+    frames = [stored_frames(fingerprint.storage, row.frames) for row in rows]
     constant = {
         "ids": np.array([row.id.encode() for row in rows]),
         "samples": np.array([row.samples for row in rows], dtype="<i8"),
         "audio_sha256": np.array([row.audio_sha256.encode() for row in rows], dtype="S64"),
         "offsets": np.concatenate(([0], np.cumsum(frames))).astype("<i8"),
     }
+    if fingerprint.storage["frame_average"] > 1:  # elsewhere the offsets say it
+        constant["frames"] = np.array([row.frames for row in rows], dtype="<i8")
     attributes = {
         "backbone": path.parent.parent.name,
         "corpus": path.parent.name,
@@ -274,7 +281,7 @@ def _positions(file: h5py.File) -> dict[str, int]:
 def _header_bytes(rows: Sequence[Row]) -> int:
     """An upper bound of what HDF5 itself writes: the constant columns, its structures and padding."""
     longest = max((len(row.id.encode()) for row in rows), default=0)
-    return OVERHEAD + len(rows) * (longest + row_bytes({"codec": "fp16", "layers": []}, 0))
+    return OVERHEAD + len(rows) * (longest + row_bytes({"tier": "pooled", "layers": []}, 0))
 
 
 def _reserve(path: Path, size: int, zeros: Sequence[Span]) -> None:

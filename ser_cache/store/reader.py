@@ -105,7 +105,10 @@ class CachedFeatures:
         width: features per frame.
         ids: the usable utterances, in the order asked for.
         failed: the reason of each utterance that could not be extracted; they are left out of `ids`.
-        frames: (utterances,) int64, frames of each usable utterance.
+        frames: (utterances,) int64, stored frames of each usable utterance.
+        tier: "frames", or "pooled" where time means and deviations alone are kept.
+        frame_average: how many of the model's frames a stored one is the mean of; the last frame of an
+            utterance holds the remainder (see `group_sizes`).
     """
 
     def __init__(
@@ -123,6 +126,8 @@ class CachedFeatures:
         self._rows = np.array(rows, dtype=np.int64).reshape(-1, 2)
         self._place = {layer: place for place, layer in enumerate(self.layers)}
         self._fields = {field.name: field for field in first.fields}
+        storage = self.fingerprint.storage
+        self.tier, self.frame_average = str(storage["tier"]), int(storage["frame_average"])
         self._maps: OrderedDict[int, mmap.mmap] = OrderedDict()
         self.frames: NDArray[np.int64] = np.array([parts[p].frames(r) for p, r in rows], dtype=np.int64)
 
@@ -137,24 +142,34 @@ class CachedFeatures:
             layers: the wanted layers, in the wanted order; all by default.
 
         Returns:
-            (layers, frames, width) in the codec's type (float16 or float32), read-only. All layers, one layer
-            or evenly spaced ones are a view of the map; any other choice is a copy.
+            (layers, frames, width). fp16 and fp32 come in their own type and read-only; all layers, one layer
+            or evenly spaced ones are a view of the map, any other choice is a copy. int8 is decoded to
+            float32.
 
         Raises:
-            CacheError: a layer is not cached, or the part has vanished.
+            CacheError: a layer is not cached, no frames are, or the part has vanished.
         """
+        if "hidden" not in self._fields:
+            raise CacheError(
+                f"{self.backbone}/{self.corpus} keeps time means only, no frames: extract with "
+                "--tier frames, or use the linear head, which needs no more."
+            )
         part, row = (int(value) for value in self._rows[index])
         start, stop = (int(value) for value in self._parts[part].offsets[row : row + 2])
-        dataset = self._dataset(part, self._fields["hidden"])
-        if layers is None:
-            return dataset[:, start:stop]
-        places = [self._layer(layer) for layer in layers]
-        steps = set(np.diff(places).tolist())
-        if len(places) == 1:
-            return dataset[places[0] : places[0] + 1, start:stop]
-        if len(steps) == 1 and (step := steps.pop()) > 0:
-            return dataset[places[0] : places[-1] + 1 : step, start:stop]
-        return dataset[places, start:stop]
+        places = self._places(layers)
+        stored = self._dataset(part, self._fields["hidden"])[places, start:stop]
+        if "scale" not in self._fields:
+            return stored
+        scale = self._dataset(part, self._fields["scale"])[row, places]
+        decoded: NDArray[np.float32] = np.multiply(stored, scale[:, np.newaxis], dtype=np.float32)
+        return decoded
+
+    def group_sizes(self, index: int) -> NDArray[np.int64]:
+        """How many of the model's frames each stored frame of an utterance is the mean of: (frames,)."""
+        part, row = (int(value) for value in self._rows[index])
+        sizes = np.full(int(self.frames[index]), self.frame_average, dtype=np.int64)
+        sizes[-1:] = self._parts[part].model_frames[row] - sizes[:-1].sum()
+        return sizes
 
     def mean(self, layer: int) -> NDArray[np.float32]:
         """Time means of the float32 states of one layer, before the codec: (utterances, width)."""
@@ -191,6 +206,18 @@ class CachedFeatures:
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_maps": OrderedDict()}  # a map belongs to its process
+
+    def _places(self, layers: Sequence[int] | None) -> slice | list[int]:
+        """Where layers are in a dataset: a slice where they are evenly spaced, which needs no copy."""
+        if layers is None:
+            return slice(None)
+        places = [self._layer(layer) for layer in layers]
+        if not places:
+            return slice(0)
+        steps = set(np.diff(places).tolist()) or {1}
+        if len(steps) == 1 and (step := steps.pop()) > 0:
+            return slice(places[0], places[-1] + 1, step)
+        return places
 
     def _layer(self, layer: int) -> int:
         if layer not in self._place:

@@ -20,10 +20,33 @@ STATES = (PENDING, DONE, FAILED, SUPERSEDED)
 STATE_DTYPE = np.dtype("S4")
 CHECKSUM_DTYPE = np.dtype("<u8")
 
-CODECS = {"fp16": "<f2", "fp32": "<f4"}
-"""Codecs of the hidden states and the element type each stores."""
-LARGEST = {"fp16": 65504.0, "fp32": float(np.finfo(np.float32).max)}
-"""The largest absolute value each codec holds."""
+
+@dataclass(frozen=True)
+class Codec:
+    """How hidden states are kept.
+
+    Attributes:
+        dtype: the stored element type, little-endian.
+        largest: the largest absolute value it holds.
+        scaled: whether an element is multiplied by the scale of its utterance, layer and channel, which is
+            their largest absolute value divided by `INT8_STEPS`.
+    """
+
+    dtype: str
+    largest: float
+    scaled: bool = False
+
+
+_LARGEST_FP32 = float(np.finfo(np.float32).max)
+CODECS = {
+    "fp16": Codec("<f2", 65504.0),
+    "fp32": Codec("<f4", _LARGEST_FP32),
+    "int8": Codec("|i1", _LARGEST_FP32, scaled=True),
+}
+INT8_STEPS = 127
+"""The largest int8 in use; -128 is not, so that the scale is the same on both sides of zero."""
+TIERS = ("frames", "pooled")
+"""What is kept of an utterance: every frame and the statistics over them, or the statistics alone."""
 
 
 OVERHEAD = 1 << 16
@@ -38,7 +61,7 @@ class Row:
         id: the utterance's id.
         samples: its length in samples at 16 kHz.
         audio_sha256: SHA-256 of the audio file's bytes, 64 hexadecimal digits.
-        frames: frames its features take; 0 for a clip too short for one frame.
+        frames: frames the model gives for it, before any averaging; 0 for a clip too short for one.
     """
 
     id: str
@@ -72,15 +95,21 @@ def fields(storage: Mapping[str, Any]) -> tuple[Field, ...]:
     Args:
         storage: the storage half of a fingerprint (codec, layers, tier, ...).
     """
-    return (
-        Field("hidden", CODECS[storage["codec"]], per_frame=True),
-        Field("mean", "<f4", per_frame=False),
-        Field("std", "<f4", per_frame=False),
-    )
+    pooled = (Field("mean", "<f4", per_frame=False), Field("std", "<f4", per_frame=False))
+    if storage["tier"] == "pooled":
+        return pooled
+    codec = CODECS[storage["codec"]]
+    scale = (Field("scale", "<f4", per_frame=False),) if codec.scaled else ()
+    return (Field("hidden", codec.dtype, per_frame=True), *scale, *pooled)
+
+
+def stored_frames(storage: Mapping[str, Any], frames: int) -> int:
+    """Frames kept of an utterance of so many: one for each started group of ``frame_average``."""
+    return -(-frames // int(storage["frame_average"]))
 
 
 def frame_bytes(storage: Mapping[str, Any], width: int) -> int:
-    """Bytes that one frame takes over all stored layers."""
+    """Bytes that one stored frame takes over all stored layers; 0 where no frames are kept."""
     sizes = (np.dtype(field.dtype).itemsize for field in fields(storage) if field.per_frame)
     return len(storage["layers"]) * width * sum(sizes)
 
@@ -88,5 +117,5 @@ def frame_bytes(storage: Mapping[str, Any], width: int) -> int:
 def row_bytes(storage: Mapping[str, Any], width: int) -> int:
     """Bytes that one utterance takes beside its frames: means, deviations, checksum, state and columns."""
     sizes = (np.dtype(field.dtype).itemsize for field in fields(storage) if not field.per_frame)
-    columns = CHECKSUM_DTYPE.itemsize + STATE_DTYPE.itemsize + 64 + 2 * 8  # hash, samples, offset
+    columns = CHECKSUM_DTYPE.itemsize + STATE_DTYPE.itemsize + 64 + 3 * 8  # hash, samples, frames, offset
     return len(storage["layers"]) * width * sum(sizes) + columns

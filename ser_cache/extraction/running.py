@@ -1,0 +1,85 @@
+"""Run the model on several batches at once, and keep the results in order.
+
+On a processor, two threads with a batch each are faster than one batch whose every product is shared out
+between two threads: nothing waits for its neighbour at the end of each product, and the decoding beside it
+takes time from one batch only. On a GPU, one thread queues the kernels of a batch while another waits for
+the results of the batch before.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+_MOST_BATCHES = 8  # in the model at once; each takes memory for its states
+
+
+@dataclass(frozen=True)
+class ModelThreads:
+    """How the model is run.
+
+    Attributes:
+        batches: batches at once, each in a thread.
+        inner: threads that share out each product of one batch.
+    """
+
+    batches: int
+    inner: int
+
+
+def model_threads(device: str) -> ModelThreads:
+    """What suits a device: all processors this process may use, or two threads for a GPU."""
+    if not device.startswith("cpu"):
+        return ModelThreads(batches=2, inner=1)
+    import torch
+
+    processors = min(torch.get_num_threads(), usable_processors())
+    batches = min(_MOST_BATCHES, processors)
+    return ModelThreads(batches, processors // batches)
+
+
+def usable_processors() -> int:
+    """Processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def run_ahead(
+    items: Iterable[Item], run: Callable[[Item], Result], threads: ModelThreads
+) -> Generator[Result, None, None]:
+    """Yield what ``run`` makes of each item, in order, while threads work on the next ones.
+
+    An item is taken when a thread is about to be free for it. An error of ``run`` is raised in its turn.
+    Closing the generator waits for the items that are being run.
+
+    Args:
+        items: what to run; asked for in the caller's thread.
+        run: runs one item; it must be thread-safe.
+        threads: how many at once.
+    """
+    import torch
+
+    before = torch.get_num_threads()
+    pool = ThreadPoolExecutor(
+        threads.batches,
+        thread_name_prefix="model",
+        initializer=partial(torch.set_num_threads, threads.inner),
+    )
+    waiting: deque[Future[Result]] = deque()
+    try:
+        for item in items:
+            waiting.append(pool.submit(run, item))
+            if len(waiting) > threads.batches:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+        torch.set_num_threads(before)  # threads made later would take over the last number set
