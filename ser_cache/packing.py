@@ -25,8 +25,22 @@ class Segments:
     on every device, where adding by index is not, and differentiates itself.
     """
 
-    def __init__(self, lengths: Sequence[int], dtype: torch.dtype, device: torch.device) -> None:
-        """Take the frames of each utterance, in packed order; all of them at least 1."""
+    def __init__(
+        self,
+        lengths: Sequence[int],
+        dtype: torch.dtype,
+        device: torch.device,
+        sizes: NDArray[np.int64] | None = None,
+    ) -> None:
+        """Describe a batch.
+
+        Args:
+            lengths: frames of each utterance, in packed order; all of them at least 1.
+            dtype: of the frames.
+            device: where they are.
+            sizes: where a frame is the mean of several of the model's, how many, (frames,): it counts as that
+                many in the mean over the utterance. None where each is one.
+        """
         self.lengths = torch.as_tensor(np.asarray(lengths, dtype=np.int64))
         if int(self.lengths.min()) < 1:
             raise ValueError("an utterance without frames cannot be packed")
@@ -35,13 +49,17 @@ class Segments:
         self._averaging: torch.Tensor | None = None
         if self.total > self.count:
             owners = torch.repeat_interleave(torch.arange(self.count), self.lengths)
-            shares = torch.repeat_interleave(1.0 / self.lengths.double(), self.lengths)
+            weights = (
+                torch.ones(self.total, dtype=torch.float64) if sizes is None else torch.from_numpy(sizes)
+            )
+            totals = torch.zeros(self.count, dtype=torch.float64).index_add_(0, owners, weights.double())
+            shares = weights / totals[owners]
             averaging = torch.zeros(self.count, self.total, dtype=dtype)
             averaging[owners, torch.arange(self.total)] = shares.to(dtype)
             self._averaging = averaging.to(device)
 
     def mean(self, frames: torch.Tensor) -> torch.Tensor:
-        """Mean over the frames of each utterance: (frames, width) to (utterances, width)."""
+        """Mean over the model's frames of each utterance: (frames, width) to (utterances, width)."""
         return frames if self._averaging is None else self._averaging @ frames
 
 
@@ -85,15 +103,26 @@ class PackedFeatures:
     """
 
     def __init__(
-        self, frames: torch.Tensor, lengths: NDArray[np.int64], dtype: torch.dtype = torch.float32
+        self,
+        frames: torch.Tensor,
+        lengths: NDArray[np.int64],
+        sizes: NDArray[np.int64] | None = None,
+        dtype: torch.dtype = torch.float32,
     ) -> None:
-        """Take all frames, (layers, frames of the corpus, width), and the frames of each utterance, (N,)."""
+        """Take the features.
+
+        Args:
+            frames: all of them, (layers, frames of the corpus, width).
+            lengths: frames of each utterance, (N,).
+            sizes: how many of the model's frames each stands for, (frames of the corpus,); None for one each.
+            dtype: of the batches.
+        """
         if int(lengths.sum()) != frames.shape[1]:
             raise ValueError(f"{frames.shape[1]} frames for utterances of {int(lengths.sum())} frames")
         self.lengths = lengths
         self.layers, self.width = frames.shape[0], frames.shape[2]
         self.device = frames.device
-        self._frames, self._dtype = frames, dtype
+        self._frames, self._sizes, self._dtype = frames, sizes, dtype
         self._starts = np.cumsum(lengths) - lengths
 
     def batch(self, indices: NDArray[np.int64]) -> Batch:
@@ -102,7 +131,8 @@ class PackedFeatures:
         before = np.cumsum(lengths) - lengths
         rows = np.arange(int(lengths.sum())) + np.repeat(self._starts[indices] - before, lengths)
         gathered = self._frames.index_select(1, torch.from_numpy(rows).to(self.device))
-        segments = Segments(lengths.tolist(), self._dtype, self.device)
+        sizes = None if self._sizes is None else self._sizes[rows]
+        segments = Segments(lengths.tolist(), self._dtype, self.device, sizes)
         return Batch(gathered.to(self._dtype), segments)
 
 
@@ -120,6 +150,7 @@ class ViewedFeatures:
         layers: int,
         width: int,
         device: torch.device | None = None,
+        sizes: Callable[[int], NDArray[np.int64]] | None = None,
         dtype: torch.dtype = torch.float32,
     ) -> None:
         """Describe the features.
@@ -130,11 +161,13 @@ class ViewedFeatures:
             layers: how many layers ``view`` gives.
             width: features per frame.
             device: where batches go; the CPU by default.
+            sizes: gives how many of the model's frames each of an utterance's stands for, (frames,), by its
+                number; None where each is one.
             dtype: of the batches.
         """
         self.lengths, self.layers, self.width = lengths, layers, width
         self.device = device or torch.device("cpu")
-        self._view, self._dtype = view, dtype
+        self._view, self._sizes, self._dtype = view, sizes, dtype
         self._buffer = torch.empty(0)
 
     def batch(self, indices: NDArray[np.int64]) -> Batch:
@@ -147,7 +180,10 @@ class ViewedFeatures:
         for part, states in zip(torch.split(packed, lengths, dim=1), views, strict=True):
             part.copy_(states)
         frames = packed.to(self.device).to(self._dtype)
-        return Batch(frames, Segments(lengths, self._dtype, self.device))
+        sizes = None
+        if self._sizes is not None:
+            sizes = np.concatenate([self._sizes(int(index)) for index in indices])
+        return Batch(frames, Segments(lengths, self._dtype, self.device, sizes))
 
     def _room(self, frames: int, dtype: torch.dtype) -> torch.Tensor:
         needed = self.layers * frames * self.width

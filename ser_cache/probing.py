@@ -74,6 +74,9 @@ class Features(Protocol):
     def failed(self) -> Mapping[str, str]: ...  # noqa: D102
     @property
     def frames(self) -> NDArray[np.int64]: ...  # noqa: D102
+    @property
+    def frame_average(self) -> int: ...  # noqa: D102
+    def group_sizes(self, index: int) -> NDArray[np.int64]: ...  # noqa: D102
     def hidden(self, index: int, layers: Sequence[int] | None = None) -> NDArray[Any]: ...  # noqa: D102
     def mean(self, layer: int) -> NDArray[np.float32]: ...  # noqa: D102
 
@@ -266,17 +269,22 @@ def _open_source(features: Features, config: RunConfig, device: torch.device) ->
         means = np.stack([features.mean(layer) for layer in config.layers])
         return PackedFeatures(torch.from_numpy(means).to(device), np.ones(len(features.ids), dtype=np.int64))
     lengths = features.frames
+    averaged = features.frame_average > 1
     if device.type == "cuda":
         sample = features.hidden(0, config.layers)
         size = int(lengths.sum()) * sample.shape[0] * sample.shape[2] * sample.itemsize
         if size < _SHARE_OF_GPU * torch.cuda.mem_get_info(device)[0]:
-            return PackedFeatures(_on_device(features, config.layers, device), lengths)
+            sizes = [features.group_sizes(index) for index in range(len(lengths))] if averaged else None
+            return PackedFeatures(
+                _on_device(features, config.layers, device), lengths, np.concatenate(sizes) if sizes else None
+            )
     return ViewedFeatures(
         lambda index: features.hidden(index, config.layers),
         lengths,
         len(config.layers),
         features.width,
         device,
+        features.group_sizes if averaged else None,
     )
 
 

@@ -212,3 +212,28 @@ def test_both_sources_gather_the_same_batches(stored):
             means = batch.segments.mean(batch.frames[1])
             naive_means = [states[i][1].astype(np.float64).mean(axis=0) for i in indices]
             np.testing.assert_allclose(means.numpy(), naive_means, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_a_frame_that_stands_for_several_counts_as_that_many(head):
+    lengths, sizes = [3, 1, 4], np.array([4, 4, 1, 3, 4, 4, 4, 2])
+    groups = torch.randn(LAYERS, 8, WIDTH, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    repeated = groups.repeat_interleave(torch.from_numpy(sizes), dim=1)
+    model = build(head).double()
+    averaged = model(groups, Segments(lengths, torch.float64, torch.device("cpu"), sizes))
+    every = model(repeated, segments(torch.float64, [9, 3, 14]))
+    torch.testing.assert_close(averaged, every)
+
+
+def test_both_sources_know_how_many_frames_each_stands_for():
+    rng = np.random.default_rng(0)
+    sizes = [np.array([4, 4, 1]), np.array([3]), np.array([4, 2])]
+    lengths = np.array([len(one) for one in sizes])
+    states = [rng.normal(size=(1, len(one), 5)).astype(np.float32) for one in sizes]
+    viewed = ViewedFeatures(states.__getitem__, lengths, layers=1, width=5, sizes=sizes.__getitem__)
+    packed = PackedFeatures(torch.from_numpy(np.concatenate(states, axis=1)), lengths, np.concatenate(sizes))
+    for indices in ([2, 0], [1], [0, 1, 2]):
+        expected = [np.average(states[i][0], axis=0, weights=sizes[i]) for i in indices]
+        for source in (viewed, packed):
+            batch = source.batch(np.array(indices))
+            np.testing.assert_allclose(batch.segments.mean(batch.frames[0]), expected, rtol=1e-5)

@@ -33,7 +33,7 @@ class Digest:
 class Features:
     """What the cache gives, made up: three layers, of which the last two tell the emotions apart."""
 
-    backbone, corpus, width = "whisper-small", "toy", WIDTH
+    backbone, corpus, width, frame_average = "whisper-small", "toy", WIDTH, 1
 
     def __init__(self, utterances: Sequence[Utterance], layers=(0, 1, 2), failed=None, noise=1.0):
         rng = np.random.default_rng(0)
@@ -54,6 +54,9 @@ class Features:
         view = states if layers is None else states[[self.layers.index(layer) for layer in layers]]
         view.flags.writeable = False
         return view
+
+    def group_sizes(self, index):
+        return np.ones(self.frames[index], dtype=np.int64)
 
     def mean(self, layer):
         place = self.layers.index(layer)

@@ -36,7 +36,7 @@ def material(count=50, seed=0):
 
 def source_of(states, lengths, name="nonlinear", dtype=torch.float32):
     used = states if name == "multilayer" else [array[-1:] for array in states]
-    return PackedFeatures(torch.from_numpy(np.concatenate(used, axis=1)), lengths, dtype)
+    return PackedFeatures(torch.from_numpy(np.concatenate(used, axis=1)), lengths, dtype=dtype)
 
 
 def head(name="nonlinear", seed=0, **options):

@@ -72,8 +72,11 @@ class Wav2Vec2Extractor(Backbone):
         convolved = model.feature_extractor(clip.to(self.device).unsqueeze(0)).transpose(1, 2)
         projected = model.feature_projection(convolved)
         hidden = projected[0] if isinstance(projected, tuple) else projected
-        # float: the sum that runs through the blocks begins here, and stays in fp32 in every precision.
-        hidden = hidden.float() + model.encoder.pos_conv_embed(hidden)
+        # In fp32 always: the sum that runs through the blocks begins here; and in bf16, oneDNN's grouped
+        # convolutions are wrong for some shapes (32 channels, 4 groups, kernel 16: no digit right).
+        with torch.autocast(self.device.type, enabled=False):
+            hidden = hidden.float()
+            hidden = hidden + model.encoder.pos_conv_embed(hidden)
         if not self._stable:
             hidden = model.encoder.layer_norm(hidden)
         states: torch.Tensor = hidden[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from ser_cache.extraction import ExtractionOptions, ExtractionReport
     from ser_cache.extraction.planning import Outlined
+    from ser_cache.extraction.precision import PrecisionChoice
     from ser_cache.extractor import Extractor
     from ser_cache.manifest import Manifest
 
@@ -42,11 +44,34 @@ Job = tuple["Manifest", Path]
     "--normalise", metavar="yes|no", help="Zero mean, unit variance per clip [default: the checkpoint's]."
 )
 @click.option("--max-seconds", type=float, help="Keep the first seconds of each clip only (at least 0.1).")
-@click.option("--codec", metavar="fp16|fp32", help="Number format in the cache [default: fp16; mfcc: fp32].")
+@click.option(
+    "--codec", metavar="fp16|fp32|int8", help="Number format in the cache [default: fp16; mfcc: fp32]."
+)
+@click.option(
+    "--frame-average", type=int, default=1, show_default=True, help="Store the mean of so many frames."
+)
+@click.option(
+    "--tier",
+    default="frames",
+    show_default=True,
+    metavar="frames|pooled",
+    help="Store frames and their time means, or the means alone (all that the linear head needs).",
+)
+@click.option(
+    "--precision",
+    default="auto",
+    show_default=True,
+    metavar="auto|fp32|bf16|fp16",
+    help="What the model computes in; auto measures which is fastest and closer to fp32 than the codec.",
+)
 @click.option(
     "--device", default="auto", show_default=True, metavar="auto|cpu|cuda", help="Where the model runs."
 )
-@click.option("--batch-seconds", type=float, help="Most seconds of padded audio in a batch.")
+@click.option(
+    "--batch-seconds",
+    type=float,
+    help="Most seconds of padded audio in a batch [default: 20 on a processor, 60 on a GPU].",
+)
 @click.option("--name", default="", help="Name in the cache [default: the alias, hub id or folder's name].")
 @click.option("--revision", default="", help="Commit, branch or tag of a hub id [default: pinned, or main].")
 @click.option("--offline", is_flag=True, help="Use downloaded checkpoints only.")
@@ -62,6 +87,9 @@ def extract(
     normalise: str | None,
     max_seconds: float | None,
     codec: str | None,
+    frame_average: int,
+    tier: str,
+    precision: str,
     device: str,
     batch_seconds: float | None,
     name: str,
@@ -80,12 +108,14 @@ def extract(
     """
     from ser_cache.backbones.loading import BackboneOptions
     from ser_cache.extraction import ExtractionOptions, opening
+    from ser_cache.extractor import AUTO
 
     where = settings.locate(manifests, cache)
     backbone_options = BackboneOptions(
         context=whisper_context,
         normalise=_yes_or_no(normalise),
         max_seconds=max_seconds,
+        precision=precision,
         device=device,
         name=name,
         revision=revision,
@@ -96,7 +126,9 @@ def extract(
     options = ExtractionOptions(
         layers=_layers(layers, outline.geometry.layers),
         codec=codec,
-        batch_seconds=batch_seconds if batch_seconds is not None else ExtractionOptions.batch_seconds,
+        frame_average=frame_average,
+        tier=tier,
+        batch_seconds=batch_seconds,
         strict=strict,
         lock=not no_lock,
     )
@@ -105,11 +137,8 @@ def extract(
         _show_plans(outline, options, where, jobs)
         return 0
     extractor = opening.load_extractor(model, backbone_options)
-    return screen.each(
-        jobs,
-        lambda job: f"{job[0].corpus}, {extractor.name}",
-        lambda job: _extract_one(extractor, options, where, *job),
-    )
+    run = _Extraction(extractor, options, where, measure=precision == AUTO and model != opening.MFCC)
+    return screen.each(jobs, lambda job: f"{job[0].corpus}, {extractor.name}", lambda job: run.one(*job))
 
 
 def _yes_or_no(answer: str | None) -> bool | None:
@@ -156,30 +185,69 @@ def _jobs(where: settings.Locations, corpora: tuple[str, ...]) -> list[Job]:
     return jobs
 
 
-def _extract_one(
-    extractor: Extractor,
-    options: ExtractionOptions,
-    where: settings.Locations,
-    manifest: Manifest,
-    root: Path,
-) -> int:
-    from ser_cache.extraction import Progress, choose_folder, extract
+@dataclass
+class _Extraction:
+    """One model over several corpora.
 
-    folder = choose_folder(where.cache, manifest.corpus, extractor, options, extractor.identity)
-    started = monotonic()
-    label = f"{folder.parent.name} {manifest.corpus}"
-    with screen.bar(label, len(manifest)) as bar:
+    Attributes:
+        extractor: the model.
+        options: how to extract and store.
+        where: where things live.
+        measure: whether the precision is still to be found.
+    """
 
-        def show(progress: Progress) -> None:
-            speed = progress.seconds / max(monotonic() - started, 1e-9)
-            bar.restate(progress.utterances, progress.total, f"{speed:.1f} s audio/s")
+    extractor: Extractor
+    options: ExtractionOptions
+    where: settings.Locations
+    measure: bool
 
-        report = extract(extractor, manifest.utterances, root, folder, options, show)
-    _show_report(report, label)
-    if report.failed:
-        screen.list_failures(report.failed, folder / "failures.csv")
-        return 3
-    return 0
+    def one(self, manifest: Manifest, root: Path) -> int:
+        """Extract one corpus."""
+        from ser_cache.extraction import Progress, choose_folder, extract
+
+        folder = choose_folder(
+            self.where.cache, manifest.corpus, self.extractor, self.options, self.extractor.identity
+        )
+        extractor = self._at_precision(folder, manifest, root)
+        started = monotonic()
+        label = f"{folder.parent.name} {manifest.corpus}"
+        with screen.bar(label, len(manifest)) as bar:
+
+            def show(progress: Progress) -> None:
+                speed = progress.seconds / max(monotonic() - started, 1e-9)
+                bar.restate(progress.utterances, progress.total, f"{speed:.1f} s audio/s")
+
+            report = extract(extractor, manifest.utterances, root, folder, self.options, show)
+        _show_report(report, label)
+        if report.failed:
+            screen.list_failures(report.failed, folder / "failures.csv")
+            return 3
+        return 0
+
+    def _at_precision(self, folder: Path, manifest: Manifest, root: Path) -> Extractor:
+        """The model in the precision of what is cached; measured once where nothing is."""
+        if not self.measure:
+            return self.extractor
+        from ser_cache.extraction import precision, wanted_fingerprint
+
+        cached = precision.cached_precision(folder)
+        if cached is not None:
+            return self.extractor.at_precision(cached)
+        wanted = wanted_fingerprint(self.extractor, self.options, self.extractor.identity)
+        choice = precision.choose_precision(self.extractor, manifest.utterances, root, wanted)
+        screen.note(_reasons(choice, str(wanted.storage["codec"])))
+        self.extractor, self.measure = self.extractor.at_precision(choice.precision), False
+        return self.extractor
+
+
+def _reasons(choice: PrecisionChoice, codec: str) -> str:
+    """The chosen precision in a line, with what was measured."""
+    beside = [
+        f"{one.precision} is {one.speed:.1f} times as fast, with an error up to {one.error:.2%} beside "
+        f"{one.storage_error:.2%} from storing {codec} (layer {one.layer})"
+        for one in choice.measured
+    ]
+    return f"computing in {choice.precision}" + (f"; {'; '.join(beside)}" if beside else "")
 
 
 def _show_report(report: ExtractionReport, label: str) -> None:

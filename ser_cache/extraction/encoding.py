@@ -23,6 +23,11 @@ _OUT_OF_MEMORY = ("DefaultCPUAllocator", "not enough memory", "CUBLAS_STATUS_ALL
 _ELEMENTS = {"<f2": torch.float16, "<f4": torch.float32, "|i1": torch.int8}
 
 
+def element_type(codec: Codec) -> torch.dtype:
+    """The torch type of what a codec stores."""
+    return _ELEMENTS[codec.dtype]
+
+
 @dataclass(frozen=True)
 class EncodedLayer:
     """One layer of a batch, on the model's device, ready to be copied into memory of the codec's type.
@@ -123,7 +128,7 @@ class PaddedEncoder:
             padded = _in_steps(padded, scale[:, None])
         packed = padded.reshape(-1, width).index_select(0, self._group_rows)
         # Converted here: what crosses to the host is what will be stored.
-        return EncodedLayer([packed.to(_ELEMENTS[self._codec.dtype])], scale, mean, deviation, largest)
+        return EncodedLayer([packed.to(element_type(self._codec))], scale, mean, deviation, largest)
 
 
 def _averaged(clip: torch.Tensor, average: int) -> torch.Tensor:
@@ -235,7 +240,7 @@ class EncodedBatch:
 
         room = {name: empty(clips, self._width) for name in ("mean", "std")} | {"largest": empty(clips)}
         if self._keeps_frames:
-            room["hidden"] = empty(self._bounds[-1], self._width, dtype=_ELEMENTS[self._codec.dtype])
+            room["hidden"] = empty(self._bounds[-1], self._width, dtype=element_type(self._codec))
             if self._codec.scaled:
                 room["scale"] = empty(clips, self._width)
         return room

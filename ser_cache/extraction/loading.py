@@ -71,7 +71,7 @@ def load_ahead(
 
 
 def _stay_single() -> None:
-    """Keep torch from sharing one clip's spectrogram out between threads: the clips are shared out already."""
+    """Keep torch from sharing one clip's spectrogram out between threads: the clips already are."""
     import torch
 
     torch.set_num_threads(1)
