@@ -18,6 +18,7 @@ import numpy as np
 from ser_cache.errors import CacheError, StaleCacheError
 from ser_cache.store.failures import read_failures
 from ser_cache.store.fingerprint import Fingerprint, differences
+from ser_cache.store.gathering import as_indices, batch_buffer, copy_frames, even_runs
 from ser_cache.store.part import Part, open_part, part_paths, read_states
 from ser_cache.store.schema import DONE, FAILED, SUPERSEDED, Field
 
@@ -170,6 +171,47 @@ class CachedFeatures:
         sizes = np.full(int(self.frames[index]), self.frame_average, dtype=np.int64)
         sizes[-1:] = self._parts[part].model_frames[row] - sizes[:-1].sum()
         return sizes
+
+    def packed(
+        self,
+        indices: Sequence[int] | NDArray[np.integer[Any]],
+        layers: Sequence[int] | None = None,
+        out: NDArray[Any] | None = None,
+    ) -> NDArray[Any]:
+        """Hidden states of some utterances, copied one after another into one array.
+
+        They are read in the order in which they lie in the files, whatever the order asked for: a batch maps
+        each part once, and a disk reads forwards.
+
+        Args:
+            indices: their places in `ids`, in the wanted order; an utterance may come twice.
+            layers: the wanted layers, in the wanted order; all by default.
+            out: where to put them, C-contiguous and of the shape and type below. The frames of batches
+                differ, so a buffer for the longest one is used as ``buffer[:n].reshape(shape)``.
+
+        Returns:
+            (layers, frames of those utterances, width) in the codec's type: ``out``, or a new array. Split at
+            the running sums of `frames`, it gives the utterances.
+
+        Raises:
+            CacheError: a layer is not cached, or a part has vanished.
+            ValueError: ``out`` does not fit, or the indices are no whole numbers.
+            IndexError: there is no such utterance.
+        """
+        wanted = self.layers if layers is None else layers
+        runs = even_runs([self._layer(layer) for layer in wanted])
+        chosen = as_indices(indices)
+        lengths, (parts, rows) = self.frames[chosen], self._rows[chosen].T
+        places = np.cumsum(lengths) - lengths
+        field = self._fields["hidden"]
+        shape = (len(wanted), int(lengths.sum()), self.width)
+        batch = batch_buffer(shape, np.dtype(field.dtype), out)
+        for part in np.unique(parts).tolist():
+            there = np.flatnonzero(parts == part)
+            there = there[np.argsort(rows[there])]
+            starts = self._parts[part].offsets[rows[there]]
+            copy_frames(self._dataset(part, field), batch, runs, starts, places[there], lengths[there])
+        return batch
 
     def mean(self, layer: int) -> NDArray[np.float32]:
         """Time means of the float32 states of one layer, before the codec: (utterances, width)."""
