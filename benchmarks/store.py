@@ -7,9 +7,10 @@ python benchmarks/store.py --folder /fast/disk --json store.json
 The same seeded noise (its low bits compress as badly as those of hidden states) goes, utterance by utterance,
 into each format. Reading fills one preallocated fp16 buffer, batch after batch of utterances in random order,
 from a warm page cache. ``.npy`` holds fp32, as people save it: NumPy converts it on the way, slowly, so it is
-also read into an fp32 buffer as it is. All speeds count bytes of fp16 features, whatever a format stores. Formats take turns within each round, every round draws
-another order, and a ratio is the median over the rounds of two times taken in the same round, so that a busy
-machine disturbs both sides alike. A slow format takes part in fewer rounds.
+also read into an fp32 buffer as it is. All speeds count bytes of fp16 features, whatever a format stores.
+Formats take turns within each round, every round draws another order, and a ratio is the median over the
+rounds of two times taken in the same round, so that a busy machine disturbs both sides alike. A slow format
+takes part in fewer rounds.
 
 lhotse's storage is compared when lhotse can be imported: pip install lhotse lilcom. Its lilcom format loses
 more than fp16 does (steps of 2**-5).

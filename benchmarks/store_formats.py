@@ -21,7 +21,6 @@ except ImportError:
     lhotse_io = None
 
 SHORTEST, LONGEST = 50, 400
-Half = NDArray[np.float16]
 Float = type[np.float16] | type[np.float32]
 
 
@@ -52,7 +51,7 @@ class Features:
             lengths.append(min(int(generator.integers(SHORTEST, LONGEST + 1)), shape.frames - sum(lengths)))
         self.shape, self.lengths = shape, np.array(lengths)
         step = shape.layers * shape.width
-        self.flat: Half = np.empty(shape.frames * step, np.float16)
+        self.flat: NDArray[np.float16] = np.empty(shape.frames * step, np.float16)
         for start in range(0, len(self.flat), 1 << 22):
             piece = self.flat[start : start + (1 << 22)]
             piece[:] = generator.standard_normal(len(piece), dtype=np.float32)
