@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import mmap
 import subprocess
 import sys
 import tempfile
@@ -15,8 +16,8 @@ from test_store import fingerprint, folder_in, full_part, utterance
 from torch.utils.data import DataLoader, Dataset
 
 from ser_cache.errors import CacheError
-from ser_cache.store import CachedFeatures, open_features
-from ser_cache.store.gathering import even_runs
+from ser_cache.store import CachedFeatures, open_features, open_part
+from ser_cache.store.gathering import ReadAhead, even_runs
 
 LAYERS = (0, 2, 4, 5, 6, 9)
 FRAMES = ((4, 1, 7), (0, 3), (5,))
@@ -128,6 +129,42 @@ def test_a_part_that_vanished_is_one_clear_line(tmp_path):
         (folder_in(tmp_path) / "part-0002.h5").unlink()
         with pytest.raises(CacheError, match="cannot be read any more"):
             cached.packed([5])
+
+
+def test_what_fits_into_memory_is_announced_once_for_each_layer():
+    ahead = ReadAhead(4, 3, size=1000)
+    assert ahead.due(np.array([0, 2]), [0, 1]).tolist() == [True, True]
+    assert ahead.due(np.array([2, 3, 0]), [0, 1]).tolist() == [False, True, False]
+    assert ahead.due(np.array([0]), [2]).tolist() == [True]
+    assert ahead.due(np.array([], dtype=np.int64), [0]).tolist() == []
+
+
+def test_what_exceeds_memory_is_announced_every_time():
+    ahead = ReadAhead(4, 3, size=1 << 60)
+    for _ in range(2):
+        assert ahead.due(np.array([1]), [0]).tolist() == [True]
+
+
+@pytest.mark.parametrize("refused", [True, False])
+def test_a_batch_is_announced_as_the_pages_it_lies_on(folder, cached, monkeypatch, refused):
+    asked: list[tuple[int, int]] = []
+
+    class Map(mmap.mmap):
+        def madvise(self, advice, start, length):
+            asked.append((start, length))
+            if refused:
+                raise OSError(22, "Invalid argument")
+            super().madvise(advice, start, length)
+
+    monkeypatch.setattr(mmap, "mmap", Map)
+    np.testing.assert_array_equal(cached.packed([2, 0], [5]), stacked(cached, [2, 0], [5]))
+    if not refused:
+        part = open_part(folder / "part-0000.h5")
+        spans = [list(part.spans(place))[LAYERS.index(5)] for place in (0, 2)]
+        assert all(start % mmap.PAGESIZE == 0 for start, _ in asked)
+        ends = [start + length for start, length in spans]
+        assert [start + length for start, length in asked] == ends
+        assert all(page <= start for (page, _), (start, _) in zip(asked, spans, strict=True))
 
 
 # Many parts, threads and processes

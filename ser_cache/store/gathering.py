@@ -1,10 +1,14 @@
 """Copy the frames of many utterances out of a memory map into one packed batch.
 
-A plain copy from the map is the fastest way that was found (benchmarks/store.py compares): as fast as the
-same copy between two arrays in memory. Reading with ``preadv`` is slower, and asking the system for the pages
-first (``MADV_POPULATE_READ``, ``MAP_POPULATE``) or copying in two threads gains nothing steady.
+A plain copy from the map is the fastest way that was found: about as fast as a copy of the same pieces
+within memory. ``preadv`` is slower; asking for the pages first (``MADV_POPULATE_READ``, ``MAP_POPULATE``)
+and copying in two threads gain nothing steady. From a disk it helps to announce a whole batch
+(``MADV_WILLNEED``), because page faults alone fetch one stretch after another.
 """
 
+import contextlib
+import mmap
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -61,6 +65,60 @@ def even_runs(places: Sequence[int]) -> list[Run]:
         runs.append((slice(first, last), slice(places[first], places[last - 1] + 1, max(step, 1))))
         first = last
     return runs
+
+
+class ReadAhead:
+    """Which features are announced to the system before they are copied.
+
+    That makes reading from a disk about 1.5 times as fast and costs some 5% when the pages are in memory. So
+    what fits into memory is announced once, and what does not, every time.
+
+    Args:
+        utterances: how many there are.
+        layers: how many are stored.
+        size: bytes of all features.
+    """
+
+    def __init__(self, utterances: int, layers: int, size: int) -> None:
+        self._announced = np.zeros((utterances, layers), dtype=bool)
+        self._stays = size < os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+    def due(self, indices: NDArray[np.int64], places: Sequence[int]) -> NDArray[np.bool_]:
+        """Which of some utterances to announce, (N,); from now on they count as announced."""
+        wanted = indices[:, None], np.asarray(places, dtype=np.int64)
+        due: NDArray[np.bool_] = self._announced[wanted].sum(axis=1) < len(places)
+        if self._stays:
+            self._announced[wanted] = True
+        return due
+
+
+def announce(
+    dataset: NDArray[Any],
+    position: int,
+    places: Sequence[int],
+    starts: NDArray[np.int64],
+    lengths: NDArray[np.int64],
+) -> None:
+    """Ask the system to fetch stretches of frames, all at once; nothing where it cannot be asked.
+
+    Args:
+        dataset: (layers, frames, width), over a map of its file.
+        position: its byte offset in the file.
+        places: the layers.
+        starts: the first frame of each stretch.
+        lengths: its frames.
+    """
+    mapped: object = dataset.base
+    advice = getattr(mmap, "MADV_WILLNEED", None)
+    if not isinstance(mapped, mmap.mmap) or advice is None:
+        return
+    layer_bytes, frame_bytes, _ = dataset.strides
+    with contextlib.suppress(OSError):  # advice that is not taken costs time alone
+        for place in places:
+            for start, length in zip(starts.tolist(), lengths.tolist(), strict=True):
+                first = position + place * layer_bytes + start * frame_bytes
+                page = first - first % mmap.PAGESIZE
+                mapped.madvise(advice, page, first - page + length * frame_bytes)
 
 
 def copy_frames(

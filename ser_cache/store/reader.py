@@ -6,6 +6,7 @@ behind each row is the manifest's.
 
 from __future__ import annotations
 
+import math
 import mmap
 import shlex
 from collections import OrderedDict
@@ -18,7 +19,7 @@ import numpy as np
 from ser_cache.errors import CacheError, StaleCacheError
 from ser_cache.store.failures import read_failures
 from ser_cache.store.fingerprint import Fingerprint, differences
-from ser_cache.store.gathering import as_indices, batch_buffer, copy_frames, even_runs
+from ser_cache.store.gathering import ReadAhead, announce, as_indices, batch_buffer, copy_frames, even_runs
 from ser_cache.store.part import Part, open_part, part_paths, read_states
 from ser_cache.store.schema import DONE, FAILED, SUPERSEDED, Field
 
@@ -130,6 +131,12 @@ class CachedFeatures:
         storage = self.fingerprint.storage
         self.tier, self.frame_average = str(storage["tier"]), int(storage["frame_average"])
         self._maps: OrderedDict[int, mmap.mmap] = OrderedDict()
+        size = sum(
+            math.prod(part.shape(field)) * np.dtype(field.dtype).itemsize
+            for part in parts
+            for field in part.fields
+        )
+        self._read_ahead = ReadAhead(len(ids), len(self.layers), size)
         self.frames: NDArray[np.int64] = np.array([parts[p].frames(r) for p, r in rows], dtype=np.int64)
 
     def __len__(self) -> int:
@@ -199,18 +206,22 @@ class CachedFeatures:
             IndexError: there is no such utterance.
         """
         wanted = self.layers if layers is None else layers
-        runs = even_runs([self._layer(layer) for layer in wanted])
+        layer_places = [self._layer(layer) for layer in wanted]
         chosen = as_indices(indices)
         lengths, (parts, rows) = self.frames[chosen], self._rows[chosen].T
         places = np.cumsum(lengths) - lengths
         field = self._fields["hidden"]
         shape = (len(wanted), int(lengths.sum()), self.width)
         batch = batch_buffer(shape, np.dtype(field.dtype), out)
+        runs, due = even_runs(layer_places), self._read_ahead.due(chosen, layer_places)
         for part in np.unique(parts).tolist():
             there = np.flatnonzero(parts == part)
             there = there[np.argsort(rows[there])]
-            starts = self._parts[part].offsets[rows[there]]
-            copy_frames(self._dataset(part, field), batch, runs, starts, places[there], lengths[there])
+            header, dataset = self._parts[part], self._dataset(part, field)
+            starts = header.offsets[rows[there]]
+            new = due[there]
+            announce(dataset, header.positions[field.name], layer_places, starts[new], lengths[there][new])
+            copy_frames(dataset, batch, runs, starts, places[there], lengths[there])
         return batch
 
     def mean(self, layer: int) -> NDArray[np.float32]:
