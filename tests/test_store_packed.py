@@ -3,7 +3,6 @@ from __future__ import annotations
 import mmap
 import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -59,14 +58,24 @@ def test_a_packed_batch_is_its_utterances_one_after_another(folder, indices, lay
         np.testing.assert_array_equal(batch, stacked(cached, indices, layers))
 
 
-def test_fp32_parts_are_packed_as_fp32():
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = folder_in(Path(temporary))
-        full_part(folder, (4, 2), fingerprint=fingerprint("fp32"))
-        with open_features(folder, [utterance("u00"), utterance("u01")]) as cached:
-            batch = cached.packed(np.array([1, 0]))
-            assert batch.dtype == np.float32
-            np.testing.assert_array_equal(batch[:, :2], cached.hidden(1))
+@pytest.mark.parametrize(("codec", "frame_average"), [("fp32", 1), ("int8", 1), ("fp16", 3), ("int8", 2)])
+def test_every_way_to_keep_frames_is_packed_as_it_is_read_one_by_one(tmp_path, codec, frame_average):
+    kind = fingerprint(codec, LAYERS, frame_average=frame_average)
+    full_part(folder_in(tmp_path), (4, 1, 7), fingerprint=kind)
+    with open_features(folder_in(tmp_path), [utterance(name) for name in ("u00", "u01", "u02")]) as cached:
+        for layers in (None, [9], [2, 5, 0, 2]):
+            batch = cached.packed([2, 0, 2], layers)
+            assert batch.dtype == (np.float16 if codec == "fp16" else np.float32)
+            np.testing.assert_array_equal(batch, stacked(cached, [2, 0, 2], layers))
+
+
+def test_the_pooled_tier_has_no_frames_to_pack(tmp_path):
+    full_part(folder_in(tmp_path), fingerprint=fingerprint("fp32", tier="pooled"))
+    with (
+        open_features(folder_in(tmp_path), [utterance("u00")]) as cached,
+        pytest.raises(CacheError, match="time means only"),
+    ):
+        cached.packed([0])
 
 
 @given(st.lists(st.integers(0, 9), max_size=12))

@@ -128,6 +128,7 @@ def copy_frames(
     starts: NDArray[np.int64],
     places: NDArray[np.int64],
     lengths: NDArray[np.int64],
+    scales: NDArray[np.float32] | None = None,
 ) -> None:
     """Copy stretches of frames between two arrays of (layers, frames, width).
 
@@ -138,7 +139,21 @@ def copy_frames(
         starts: the first frame of each stretch in the dataset.
         places: its first frame in the batch.
         lengths: its frames.
+        scales: (stretches, layers of the dataset, width), what a scaled codec's numbers are multiplied by.
     """
-    for start, place, length in zip(starts.tolist(), places.tolist(), lengths.tolist(), strict=True):
+    stretches = zip(starts.tolist(), places.tolist(), lengths.tolist(), strict=True)
+    for number, (start, place, length) in enumerate(stretches):
         for put, take in runs:
-            target[put, place : place + length] = source[take, start : start + length]
+            piece, stored = target[put, place : place + length], source[take, start : start + length]
+            if scales is None:
+                piece[...] = stored
+            else:
+                _decode(stored, scales[number, take], piece)
+
+
+def _decode(stored: NDArray[Any], scales: NDArray[np.float32], piece: NDArray[np.float32]) -> None:
+    # Layer by layer and in two steps: the second finds the first's numbers in the processor's cache, and
+    # one call that converts and multiplies would go through NumPy's small buffers.
+    for layer, numbers in enumerate(stored):
+        piece[layer] = numbers
+        piece[layer] *= scales[layer]

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import mmap
 import shlex
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -130,7 +129,7 @@ class CachedFeatures:
         self._fields = {field.name: field for field in first.fields}
         storage = self.fingerprint.storage
         self.tier, self.frame_average = str(storage["tier"]), int(storage["frame_average"])
-        self._maps: OrderedDict[int, mmap.mmap] = OrderedDict()
+        self._maps: dict[int, mmap.mmap] = {}
         size = sum(
             math.prod(part.shape(field)) * np.dtype(field.dtype).itemsize
             for part in parts
@@ -157,15 +156,11 @@ class CachedFeatures:
         Raises:
             CacheError: a layer is not cached, no frames are, or the part has vanished.
         """
-        if "hidden" not in self._fields:
-            raise CacheError(
-                f"{self.backbone}/{self.corpus} keeps time means only, no frames: extract with "
-                "--tier frames, or use the linear head, which needs no more."
-            )
+        field = self._frames_field()
         part, row = (int(value) for value in self._rows[index])
         start, stop = (int(value) for value in self._parts[part].offsets[row : row + 2])
         places = self._places(layers)
-        stored = self._dataset(part, self._fields["hidden"])[places, start:stop]
+        stored = self._dataset(part, field)[places, start:stop]
         if "scale" not in self._fields:
             return stored
         scale = self._dataset(part, self._fields["scale"])[row, places]
@@ -197,11 +192,11 @@ class CachedFeatures:
                 differ, so a buffer for the longest one is used as ``buffer[:n].reshape(shape)``.
 
         Returns:
-            (layers, frames of those utterances, width) in the codec's type: ``out``, or a new array. Split at
-            the running sums of `frames`, it gives the utterances.
+            (layers, frames of those utterances, width): ``out``, or a new array. Split at the running sums of
+            `frames`, it gives the utterances. fp16 and fp32 keep their type, int8 is decoded to float32.
 
         Raises:
-            CacheError: a layer is not cached, or a part has vanished.
+            CacheError: a layer is not cached, no frames are, or a part has vanished.
             ValueError: ``out`` does not fit, or the indices are no whole numbers.
             IndexError: there is no such utterance.
         """
@@ -210,9 +205,9 @@ class CachedFeatures:
         chosen = as_indices(indices)
         lengths, (parts, rows) = self.frames[chosen], self._rows[chosen].T
         places = np.cumsum(lengths) - lengths
-        field = self._fields["hidden"]
+        field, scaled = self._frames_field(), "scale" in self._fields
         shape = (len(wanted), int(lengths.sum()), self.width)
-        batch = batch_buffer(shape, np.dtype(field.dtype), out)
+        batch = batch_buffer(shape, np.dtype(np.float32 if scaled else field.dtype), out)
         runs, due = even_runs(layer_places), self._read_ahead.due(chosen, layer_places)
         for part in np.unique(parts).tolist():
             there = np.flatnonzero(parts == part)
@@ -221,7 +216,8 @@ class CachedFeatures:
             starts = header.offsets[rows[there]]
             new = due[there]
             announce(dataset, header.positions[field.name], layer_places, starts[new], lengths[there][new])
-            copy_frames(dataset, batch, runs, starts, places[there], lengths[there])
+            scales = self._dataset(part, self._fields["scale"])[rows[there]] if scaled else None
+            copy_frames(dataset, batch, runs, starts, places[there], lengths[there], scales)
         return batch
 
     def mean(self, layer: int) -> NDArray[np.float32]:
@@ -258,7 +254,7 @@ class CachedFeatures:
         self.close()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_maps": OrderedDict()}  # a map belongs to its process
+        return {**self.__dict__, "_maps": {}}  # a map belongs to its process
 
     def _places(self, layers: Sequence[int] | None) -> slice | list[int]:
         """Where layers are in a dataset: a slice where they are evenly spaced, which needs no copy."""
@@ -271,6 +267,14 @@ class CachedFeatures:
         if len(steps) == 1 and (step := steps.pop()) > 0:
             return slice(places[0], places[-1] + 1, step)
         return places
+
+    def _frames_field(self) -> Field:
+        if "hidden" not in self._fields:
+            raise CacheError(
+                f"{self.backbone}/{self.corpus} keeps time means only, no frames: extract with "
+                "--tier frames, or use the linear head, which needs no more."
+            )
+        return self._fields["hidden"]
 
     def _layer(self, layer: int) -> int:
         if layer not in self._place:
@@ -306,8 +310,9 @@ class CachedFeatures:
             except (OSError, ValueError) as error:
                 raise CacheError(f"{path} cannot be read any more ({error}).") from error
             self._maps[part] = mapped
-            if len(self._maps) > _MAPS:
-                self._maps.popitem(last=False)  # arrays that still show it keep it open
+            # No step fails when another thread drops the same one; a lock might be held across a fork.
+            for oldest in list(self._maps)[:-_MAPS]:
+                self._maps.pop(oldest, None)  # arrays that still show it keep it open
         return mapped
 
 
