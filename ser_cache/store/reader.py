@@ -6,9 +6,9 @@ behind each row is the manifest's.
 
 from __future__ import annotations
 
+import math
 import mmap
 import shlex
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -18,6 +18,7 @@ import numpy as np
 from ser_cache.errors import CacheError, StaleCacheError
 from ser_cache.store.failures import read_failures
 from ser_cache.store.fingerprint import Fingerprint, differences
+from ser_cache.store.gathering import ReadAhead, announce, as_indices, batch_buffer, copy_frames, even_runs
 from ser_cache.store.part import Part, open_part, part_paths, read_states
 from ser_cache.store.schema import DONE, FAILED, SUPERSEDED, Field
 
@@ -128,7 +129,13 @@ class CachedFeatures:
         self._fields = {field.name: field for field in first.fields}
         storage = self.fingerprint.storage
         self.tier, self.frame_average = str(storage["tier"]), int(storage["frame_average"])
-        self._maps: OrderedDict[int, mmap.mmap] = OrderedDict()
+        self._maps: dict[int, mmap.mmap] = {}
+        size = sum(
+            math.prod(part.shape(field)) * np.dtype(field.dtype).itemsize
+            for part in parts
+            for field in part.fields
+        )
+        self._read_ahead = ReadAhead(len(ids), len(self.layers), size)
         self.frames: NDArray[np.int64] = np.array([parts[p].frames(r) for p, r in rows], dtype=np.int64)
 
     def __len__(self) -> int:
@@ -149,15 +156,11 @@ class CachedFeatures:
         Raises:
             CacheError: a layer is not cached, no frames are, or the part has vanished.
         """
-        if "hidden" not in self._fields:
-            raise CacheError(
-                f"{self.backbone}/{self.corpus} keeps time means only, no frames: extract with "
-                "--tier frames, or use the linear head, which needs no more."
-            )
+        field = self._frames_field()
         part, row = (int(value) for value in self._rows[index])
         start, stop = (int(value) for value in self._parts[part].offsets[row : row + 2])
         places = self._places(layers)
-        stored = self._dataset(part, self._fields["hidden"])[places, start:stop]
+        stored = self._dataset(part, field)[places, start:stop]
         if "scale" not in self._fields:
             return stored
         scale = self._dataset(part, self._fields["scale"])[row, places]
@@ -170,6 +173,52 @@ class CachedFeatures:
         sizes = np.full(int(self.frames[index]), self.frame_average, dtype=np.int64)
         sizes[-1:] = self._parts[part].model_frames[row] - sizes[:-1].sum()
         return sizes
+
+    def packed(
+        self,
+        indices: Sequence[int] | NDArray[np.integer[Any]],
+        layers: Sequence[int] | None = None,
+        out: NDArray[Any] | None = None,
+    ) -> NDArray[Any]:
+        """Hidden states of some utterances, copied one after another into one array.
+
+        They are read in the order in which they lie in the files, whatever the order asked for: a batch maps
+        each part once, and a disk reads forwards.
+
+        Args:
+            indices: their places in `ids`, in the wanted order; an utterance may come twice.
+            layers: the wanted layers, in the wanted order; all by default.
+            out: where to put them, C-contiguous and of the shape and type below. The frames of batches
+                differ, so a buffer for the longest one is used as ``buffer[:n].reshape(shape)``.
+
+        Returns:
+            (layers, frames of those utterances, width): ``out``, or a new array. Split at the running sums of
+            `frames`, it gives the utterances. fp16 and fp32 keep their type, int8 is decoded to float32.
+
+        Raises:
+            CacheError: a layer is not cached, no frames are, or a part has vanished.
+            ValueError: ``out`` does not fit, or the indices are no whole numbers.
+            IndexError: there is no such utterance.
+        """
+        wanted = self.layers if layers is None else layers
+        layer_places = [self._layer(layer) for layer in wanted]
+        chosen = as_indices(indices)
+        lengths, (parts, rows) = self.frames[chosen], self._rows[chosen].T
+        places = np.cumsum(lengths) - lengths
+        field, scaled = self._frames_field(), "scale" in self._fields
+        shape = (len(wanted), int(lengths.sum()), self.width)
+        batch = batch_buffer(shape, np.dtype(np.float32 if scaled else field.dtype), out)
+        runs, due = even_runs(layer_places), self._read_ahead.due(chosen, layer_places)
+        for part in np.unique(parts).tolist():
+            there = np.flatnonzero(parts == part)
+            there = there[np.argsort(rows[there])]
+            header, dataset = self._parts[part], self._dataset(part, field)
+            starts = header.offsets[rows[there]]
+            new = due[there]
+            announce(dataset, header.positions[field.name], layer_places, starts[new], lengths[there][new])
+            scales = self._dataset(part, self._fields["scale"])[rows[there]] if scaled else None
+            copy_frames(dataset, batch, runs, starts, places[there], lengths[there], scales)
+        return batch
 
     def mean(self, layer: int) -> NDArray[np.float32]:
         """Time means of the float32 states of one layer, before the codec: (utterances, width)."""
@@ -205,7 +254,7 @@ class CachedFeatures:
         self.close()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_maps": OrderedDict()}  # a map belongs to its process
+        return {**self.__dict__, "_maps": {}}  # a map belongs to its process
 
     def _places(self, layers: Sequence[int] | None) -> slice | list[int]:
         """Where layers are in a dataset: a slice where they are evenly spaced, which needs no copy."""
@@ -218,6 +267,14 @@ class CachedFeatures:
         if len(steps) == 1 and (step := steps.pop()) > 0:
             return slice(places[0], places[-1] + 1, step)
         return places
+
+    def _frames_field(self) -> Field:
+        if "hidden" not in self._fields:
+            raise CacheError(
+                f"{self.backbone}/{self.corpus} keeps time means only, no frames: extract with "
+                "--tier frames, or use the linear head, which needs no more."
+            )
+        return self._fields["hidden"]
 
     def _layer(self, layer: int) -> int:
         if layer not in self._place:
@@ -253,8 +310,9 @@ class CachedFeatures:
             except (OSError, ValueError) as error:
                 raise CacheError(f"{path} cannot be read any more ({error}).") from error
             self._maps[part] = mapped
-            if len(self._maps) > _MAPS:
-                self._maps.popitem(last=False)  # arrays that still show it keep it open
+            # No step fails when another thread drops the same one; a lock might be held across a fork.
+            for oldest in list(self._maps)[:-_MAPS]:
+                self._maps.pop(oldest, None)  # arrays that still show it keep it open
         return mapped
 
 
