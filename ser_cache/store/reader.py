@@ -157,15 +157,11 @@ class CachedFeatures:
             CacheError: a layer is not cached, no frames are, or the part has vanished.
         """
         field = self._frames_field()
+        if "scale" in self._fields:
+            return self.packed([index], layers)
         part, row = (int(value) for value in self._rows[index])
         start, stop = (int(value) for value in self._parts[part].offsets[row : row + 2])
-        places = self._places(layers)
-        stored = self._dataset(part, field)[places, start:stop]
-        if "scale" not in self._fields:
-            return stored
-        scale = self._dataset(part, self._fields["scale"])[row, places]
-        decoded: NDArray[np.float32] = np.multiply(stored, scale[:, np.newaxis], dtype=np.float32)
-        return decoded
+        return self._dataset(part, field)[self._places(layers), start:stop]
 
     def group_sizes(self, index: int) -> NDArray[np.int64]:
         """How many of the model's frames each stored frame of an utterance is the mean of: (frames,)."""
