@@ -172,7 +172,8 @@ def merge(
 
     Left out are superseded rows and those of utterances that the manifest no longer has; a corpus without a
     manifest keeps all that are not superseded, in the order of their ids. Features stay the same, byte for
-    byte. Safe to kill: run it again. Needs room for the new parts beside the old ones.
+    byte. Safe to kill: run it again. Needs room for the new parts beside the old ones; a probe that is
+    reading the old ones may have to be run again.
     """
     from ser_cache.store import merge_folder
 
