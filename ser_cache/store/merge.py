@@ -19,6 +19,7 @@ rows hidden by a later part as superseded.
 """
 
 import mmap
+import shlex
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -208,9 +209,10 @@ def _plan(folder: Path, utterances: Sequence["Utterance"] | None, part_bytes: in
     if utterances is not None:
         _require_current(folder, parts, kept, utterances)
     if not kept:
+        why = f"none of its {len(counted)} utterances is in the manifest" if counted else "all are superseded"
         raise CacheError(
-            f"{folder} would lose all of its {len(counted)} utterances, as none is in the manifest: nothing "
-            f"was changed. To delete them: `ser cache rm {folder.parent.name} --corpus {folder.name}`."
+            f"{folder} would lose everything, as {why}: nothing was changed. To delete it: "
+            f"`ser cache rm {shlex.quote(folder.parent.name)} --corpus {shlex.quote(folder.name)}`."
         )
     rows = sum(len(part.ids) for part in parts)
     return _Plan(
@@ -384,9 +386,9 @@ class _Source:
     def row(self, row: int) -> Row:
         """The constant columns of a row."""
         part = self._part
-        # The model's frames: what a part keeps of them is for `create_part` to say.
-        frames = getattr(part, "model_frames", np.diff(part.offsets))[row]
-        return Row(part.ids[row], int(part.samples[row]), part.audio_sha256[row], int(frames))
+        # The model's frames: how many are kept of them is for `create_part` to say.
+        frames = int(part.model_frames[row])
+        return Row(part.ids[row], int(part.samples[row]), part.audio_sha256[row], frames)
 
     def features(self, row: int) -> dict[str, NDArray[Any]]:
         """The features of a row that is done, as views of the map.

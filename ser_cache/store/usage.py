@@ -1,5 +1,6 @@
 """What a cache costs in disk space, and how to delete a part of it."""
 
+import os
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -53,7 +54,7 @@ class Usage:
 
 def measure(folder: Path) -> Usage:
     """Add up what ``<cache>/<backbone>/<corpus>`` takes; a damaged part counts, but is not looked into."""
-    statuses = [path.lstat() for path in own_files(folder)]
+    statuses = _statuses(own_files(folder))
     parts: list[Part] = []
     for path in part_paths(folder):
         with suppress(CacheError):
@@ -70,7 +71,7 @@ def measure(folder: Path) -> Usage:
         other=sum(status.st_size for status in statuses) - hidden - pooled,
         allocated=sum(status.st_blocks for status in statuses) * _BLOCK,
         reclaimable=_reclaimable(parts, current),
-        unused=sum(path.lstat().st_size for path in (*set_aside(folder), *leftovers(folder))),
+        unused=sum(status.st_size for status in _statuses([*set_aside(folder), *leftovers(folder)])),
         hours=samples / _SAMPLES_PER_HOUR,
     )
 
@@ -103,6 +104,15 @@ def remove_folder(folder: Path, *, lock: bool = True) -> list[Path]:
         folder.rmdir()
         folder.parent.rmdir()
     return left
+
+
+def _statuses(paths: Sequence[Path]) -> list[os.stat_result]:
+    """What the system knows of files, without those that a writer has deleted meanwhile."""
+    found = []
+    for path in paths:
+        with suppress(FileNotFoundError):
+            found.append(path.stat())
+    return found
 
 
 def _bytes(part: Part, pooled: bool) -> int:

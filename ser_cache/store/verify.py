@@ -7,6 +7,7 @@ only when its checksum is on disk.
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from ser_cache.store.schema import CHECKSUM_DTYPE, DONE, STATE_DTYPE, STATES
 from ser_cache.store.seal import Span
 
 _READ_BYTES = 1 << 20
+_THREADS = min(8, os.cpu_count() or 1)  # beyond these, no disk keeps up
 
 
 @dataclass(frozen=True)
@@ -87,21 +89,35 @@ def _damaged(part: Part, descriptor: int, on_read: Callable[[int], None]) -> Ite
     # The states first: the checksum of a row that is done by now was written before.
     states = _column(descriptor, part.positions["state"], STATE_DTYPE, rows)
     checksums = _column(descriptor, part.positions["checksum"], CHECKSUM_DTYPE, rows)
-    for row, (state, checksum) in enumerate(zip(states, checksums, strict=True)):
+
+    def check(row: int) -> tuple[str, int]:
         spans = list(part.spans(row))
-        if state not in STATES:
-            yield row, f"has the unknown state {state!r}"
-        elif state == DONE and (problem := _problem(part, row, spans, checksum, descriptor)):
-            yield row, problem
-        on_read(sum(count for _, count in spans))
+        return _problem(part, row, states[row], checksums[row], _pieces(descriptor, spans)), _total(spans)
 
-
-def _problem(part: Part, row: int, spans: Sequence[Span], checksum: int, descriptor: int) -> str:
+    threads = ThreadPoolExecutor(_THREADS)  # hashing lets go of the interpreter
     try:
-        found = part.checksum(row, _pieces(descriptor, spans))
+        for row, (problem, count) in enumerate(threads.map(check, range(rows))):
+            if problem:
+                yield row, problem
+            on_read(count)
+    finally:
+        threads.shutdown(cancel_futures=True)
+
+
+def _problem(part: Part, row: int, state: bytes, checksum: int, pieces: Iterator[memoryview]) -> str:
+    if state not in STATES:
+        return f"has the unknown state {state!r}"
+    if state != DONE:
+        return ""
+    try:
+        found = part.checksum(row, pieces)
     except OSError as error:
         return f"cannot be read ({error.strerror})"
     return "" if found == checksum else "does not match its checksum"
+
+
+def _total(spans: Sequence[Span]) -> int:
+    return sum(count for _, count in spans)
 
 
 def _pieces(descriptor: int, spans: Sequence[Span]) -> Iterator[memoryview]:
