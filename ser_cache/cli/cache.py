@@ -102,14 +102,14 @@ def disk_usage(cache: Path | None) -> None:
 
 def _sizes(backbone: str, corpus: str, usages: Sequence[Usage]) -> tuple[str, ...]:
     """One row of the table: the sum of some folders."""
-    total = sum(usage.total for usage in usages)
-    hours = sum(usage.hours for usage in usages)
     sums = (
         sum(usage.hidden for usage in usages),
         sum(usage.pooled for usage in usages),
         sum(usage.other for usage in usages),
-        total,
+        sum(usage.total for usage in usages),
         sum(usage.allocated for usage in usages),
         sum(usage.reclaimable for usage in usages),
     )
-    return (backbone, corpus, *map(screen.size, sums), screen.size(total / hours) if hours else "")
+    # Over several backbones it would be the cost of no one of them.
+    hours = usages[0].hours if len(usages) == 1 else 0.0
+    return (backbone, corpus, *map(screen.size, sums), screen.size(usages[0].total / hours) if hours else "")

@@ -120,7 +120,7 @@ def merge_folder(
         LockedError: a writer holds the folder.
         StaleCacheError: parts were made differently.
         CacheError: rows are pending, damaged, or of other audio than the manifest's; a part is damaged; the
-            disk cannot hold both old and new parts, or cannot be written. Nothing was changed.
+            disk cannot hold both old and new parts, or cannot be written. No feature is lost.
     """
     plan = _plan(folder, utterances, part_bytes)
     if not plan.gain:
