@@ -19,9 +19,8 @@ rows hidden by a later part as superseded.
 """
 
 import mmap
-import shlex
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,26 +30,22 @@ from numpy.typing import NDArray
 
 from ser_cache.errors import CacheError
 from ser_cache.files import sync_folder
-from ser_cache.store.contents import current_rows
 from ser_cache.store.failures import read_failures, update_failures
 from ser_cache.store.lock import folder_lock
+from ser_cache.store.merge_planning import MergePlan, Place, file_bytes, plan_merge
 from ser_cache.store.part import (
     Part,
     create_part,
     next_number,
     open_part,
     part_paths,
-    read_states,
     remove_leftovers,
     write_error,
 )
-from ser_cache.store.reader import check_agreement
 from ser_cache.store.schema import (
     CHECKSUM_DTYPE,
-    DONE,
     FAILED,
     OVERHEAD,
-    PENDING,
     Row,
     frame_bytes,
     row_bytes,
@@ -122,163 +117,32 @@ def merge_folder(
         CacheError: rows are pending, damaged, or of other audio than the manifest's; a part is damaged; the
             disk cannot hold both old and new parts, or cannot be written. No feature is lost.
     """
-    plan = _plan(folder, utterances, part_bytes)
+    plan = plan_merge(folder, utterances, part_bytes)
     if not plan.gain:
-        return plan.report(plan.parts)
+        return _report(plan, plan.parts)
     with folder_lock(folder, enabled=lock):
         try:
             remove_leftovers(folder)
             # Again, now that nobody else can write: another process may have been here since.
-            plan = _plan(folder, utterances, part_bytes)
-            return plan.report(_carry_out(plan, on_progress)) if plan.gain else plan.report(plan.parts)
+            plan = plan_merge(folder, utterances, part_bytes)
+            return _report(plan, _carry_out(plan, on_progress)) if plan.gain else _report(plan, plan.parts)
         except OSError as error:
             raise write_error(folder, error) from error
 
 
-Place = tuple[int, int]
-"""A row as ``(number of its part in the plan, row in it)``."""
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """Which row goes where: for each new part its rows, or no new parts where whole old ones can stay."""
-
-    folder: Path
-    parts: tuple[Part, ...]
-    states: tuple[NDArray[Any], ...]
-    groups: tuple[tuple[Place, ...], ...]
-    superseded: int
-    absent: int
-    size: int
-
-    @property
-    def places(self) -> list[Place]:
-        return [place for group in self.groups for place in group]
-
-    @property
-    def used(self) -> set[int]:
-        """The old parts that hold a row to keep."""
-        return {number for number, _ in self.places}
-
-    @property
-    def stays(self) -> bool:
-        """Whether the old parts that are still used are good as they are."""
-        rows = sum(len(self.parts[number].ids) for number in self.used)
-        return len(self.used) <= len(self.groups) and rows == len(self.places)
-
-    @property
-    def gain(self) -> bool:
-        return not (self.stays and len(self.used) == len(self.parts))
-
-    def state(self, place: Place) -> bytes:
-        return bytes(self.states[place[0]][place[1]])
-
-    def report(self, after: Sequence[Part]) -> MergeReport:
-        return MergeReport(
-            folder=self.folder,
-            kept=len(self.places),
-            failed=sum(self.state(place) == FAILED for place in self.places),
-            superseded=self.superseded,
-            absent=self.absent,
-            parts=(len(self.parts), len(after)),
-            bytes=(self.size, _file_bytes(after)),
-        )
-
-
-def _file_bytes(parts: Sequence[Part]) -> int:
-    return sum(part.path.stat().st_size for part in parts)
-
-
-def _plan(folder: Path, utterances: Sequence["Utterance"] | None, part_bytes: int) -> _Plan:
-    parts = tuple(open_part(path) for path in part_paths(folder))
-    if not parts:
-        raise CacheError(f"{folder} holds no features: there is nothing to merge.")
-    check_agreement(parts)
-    states = tuple(read_states(part) for part in parts)
-    counted = [
-        (number, int(row))
-        for number, mask in enumerate(current_rows(parts, states))
-        for row in np.flatnonzero(mask)
-    ]
-    if utterances is None:
-        kept = sorted(counted, key=lambda place: parts[place[0]].ids[place[1]])
-    else:
-        found = {parts[number].ids[row]: (number, row) for number, row in counted}
-        kept = [found[utterance.id] for utterance in utterances if utterance.id in found]
-    _require_finished(folder, parts, states, kept)
-    if utterances is not None:
-        _require_current(folder, parts, kept, utterances)
-    if not kept:
-        why = f"none of its {len(counted)} utterances is in the manifest" if counted else "all are superseded"
-        raise CacheError(
-            f"{folder} would lose everything, as {why}: nothing was changed. To delete it: "
-            f"`ser cache rm {shlex.quote(folder.parent.name)} --corpus {shlex.quote(folder.name)}`."
-        )
-    rows = sum(len(part.ids) for part in parts)
-    return _Plan(
-        folder=folder,
-        parts=parts,
-        states=states,
-        groups=tuple(_split(parts, kept, part_bytes)),
-        superseded=rows - len(counted),
-        absent=len(counted) - len(kept),
-        size=_file_bytes(parts),
+def _report(plan: MergePlan, after: Sequence[Part]) -> MergeReport:
+    return MergeReport(
+        folder=plan.folder,
+        kept=len(plan.places),
+        failed=sum(plan.state(place) == FAILED for place in plan.places),
+        superseded=plan.superseded,
+        absent=plan.absent,
+        parts=(len(plan.parts), len(after)),
+        bytes=(plan.size, file_bytes(after)),
     )
 
 
-def _require_finished(
-    folder: Path, parts: Sequence[Part], states: Sequence[NDArray[Any]], kept: Sequence[Place]
-) -> None:
-    """Refuse rows that are pending or whose state is none."""
-    found = [bytes(states[number][row]) for number, row in kept]
-    unknown = sum(state not in (DONE, FAILED, PENDING) for state in found)
-    if unknown:
-        raise CacheError(
-            f"{folder} has {unknown} rows of a damaged state: run `ser cache repair` first; nothing was "
-            "changed."
-        )
-    if PENDING in found:
-        number, row = kept[found.index(PENDING)]
-        raise CacheError(
-            f"{folder} has {found.count(PENDING)} utterances that are not extracted yet, such as "
-            f"{parts[number].ids[row]!r}: run `ser extract` for it first; nothing was changed."
-        )
-
-
-def _require_current(
-    folder: Path, parts: Sequence[Part], kept: Sequence[Place], utterances: Sequence["Utterance"]
-) -> None:
-    """Refuse features of other audio than the manifest's: whether to redo them is not a merge's to say."""
-    audio = {utterance.id: (utterance.sha256, utterance.samples) for utterance in utterances}
-    changed = [
-        parts[number].ids[row]
-        for number, row in kept
-        if audio[parts[number].ids[row]] != (parts[number].audio_sha256[row], int(parts[number].samples[row]))
-    ]
-    if changed:
-        raise CacheError(
-            f"{folder} has {len(changed)} utterances whose audio has changed since, such as {changed[0]!r}: "
-            "run `ser extract` for it first; nothing was changed."
-        )
-
-
-def _split(parts: Sequence[Part], kept: Sequence[Place], part_bytes: int) -> Iterator[tuple[Place, ...]]:
-    """Rows in order, as many in each new part as its limit allows."""
-    per_frame = frame_bytes(parts[0].fingerprint.storage, parts[0].width)
-    group: list[Place] = []
-    size = 0
-    for number, row in kept:
-        count = parts[number].frames(row) * per_frame
-        if group and size + count > part_bytes:
-            yield tuple(group)
-            group, size = [], 0
-        group.append((number, row))
-        size += count
-    if group:
-        yield tuple(group)
-
-
-def _carry_out(plan: _Plan, on_progress: Callable[[int, int], None] | None) -> list[Part]:
+def _carry_out(plan: MergePlan, on_progress: Callable[[int, int], None] | None) -> list[Part]:
     """Make the new parts, put them in place and delete the old ones; returns the parts there are now."""
     if plan.stays:
         old, new = [part for number, part in enumerate(plan.parts) if number not in plan.used], []
@@ -292,7 +156,7 @@ def _carry_out(plan: _Plan, on_progress: Callable[[int, int], None] | None) -> l
     return new or [plan.parts[number] for number in sorted(plan.used)]
 
 
-def _new_parts(plan: _Plan, on_progress: Callable[[int, int], None] | None) -> list[Part]:
+def _new_parts(plan: MergePlan, on_progress: Callable[[int, int], None] | None) -> list[Part]:
     """Steps 1 to 3 of the module's docstring."""
     _require_space(plan)
     sources = [_Source(part) for part in plan.parts]
@@ -320,7 +184,7 @@ def _new_parts(plan: _Plan, on_progress: Callable[[int, int], None] | None) -> l
     return [open_part(name) for name in names]
 
 
-def _require_space(plan: _Plan) -> None:
+def _require_space(plan: MergePlan) -> None:
     first = plan.parts[0]
     columns = row_bytes(first.fingerprint.storage, first.width)
     longest = max(len(id_.encode()) for part in plan.parts for id_ in part.ids)
@@ -336,7 +200,11 @@ def _require_space(plan: _Plan) -> None:
 
 
 def _fill(
-    path: Path, group: Sequence[Place], plan: _Plan, sources: Sequence["_Source"], count: Callable[[], None]
+    path: Path,
+    group: Sequence[Place],
+    plan: MergePlan,
+    sources: Sequence["_Source"],
+    count: Callable[[], None],
 ) -> None:
     """Create one new part and copy its rows."""
     first = plan.parts[0]
