@@ -36,6 +36,10 @@ class CacheError(SerCacheError):
     """A cache file is damaged, incomplete or of another schema."""
 
 
+class DamagedPartError(CacheError):
+    """The structure of a cache file is damaged, so that none of its bytes can be trusted."""
+
+
 class StaleCacheError(CacheError):
     """Cached features were made from other audio, weights or options than the ones asked for."""
 

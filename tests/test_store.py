@@ -661,5 +661,5 @@ def test_a_damaged_part_shows_in_its_summary(tmp_path):
     (summary,) = summaries(tmp_path)
     assert "part-0000.h5 has 5000 bytes where" in summary.damaged
     assert not summary.complete
-    with pytest.raises(CacheError, match="restore it from a copy, or delete it"):
+    with pytest.raises(CacheError, match="restore it from a copy, or run `ser cache repair`"):
         open_part(part_paths(part.path.parent)[0])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import runpy
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,7 @@ import pytest
 from test_store import features, fingerprint, folder_in, full_part, make_part, row
 
 from ser_cache.errors import CacheError
-from ser_cache.store import DONE, PENDING, PartWriter, open_part, read_states, seal, verify_part
+from ser_cache.store import DONE, PENDING, PartWriter, inspect_part, open_part, read_states, seal, verify_part
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +71,39 @@ def test_bytes_that_nothing_reads_are_not_judged_and_their_states_are(tmp_path):
     for place in range(4):
         flip(part.path, part.positions["state"] + 4 * place, 1)
     assert len(verify_part(part.path)) == 4
+
+
+def test_flips_in_every_region_are_found_by_the_benchmark_too(finished):
+    flips = runpy.run_path(str(Path(__file__).resolve().parents[1] / "benchmarks" / "flips.py"))
+    regions = flips["regions_of"](finished)
+    assert regions[0][1] == 0
+    assert regions[-1][2] == finished.stat().st_size
+    assert all(one[2] == other[1] for one, other in itertools.pairwise(regions))
+    assert {name for name, _, _ in regions} == {
+        *("seal", "header", "padding", "hidden", "pooled", "checksum", "state")
+    }
+    generator = np.random.default_rng(0)
+    for _, start, stop in regions:
+        for place in generator.integers(start, stop, size=8).tolist():
+            assert flips["is_found"](finished, place, int(generator.integers(1, 256))), place
+    assert verify_part(finished) == []
+
+
+def test_progress_of_a_verification_adds_up_to_the_features_bytes(finished):
+    part, read = open_part(finished), []
+    assert inspect_part(finished, read.append).sound
+    assert len(read) == len(part.ids)
+    assert sum(read) == sum(count for place in range(len(part.ids)) for _, count in part.spans(place))
+
+
+def test_a_sound_part_can_be_verified_while_it_is_written(tmp_path):
+    part = make_part(folder_in(tmp_path), [row(f"u{place}", 50) for place in range(40)])
+    with PartWriter(part) as writer_:
+        for place in range(40):
+            writer_.write(place, features(part, place))
+            if place % 3 == 0:
+                writer_.commit()
+            assert verify_part(part.path) == []
 
 
 def test_damage_names_the_utterance_and_spares_the_others(finished):

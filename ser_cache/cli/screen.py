@@ -112,6 +112,14 @@ def each(jobs: Sequence[Job], name: Callable[[Job], str], run: Callable[[Job], i
     return 1 if complaints else max(statuses, default=0)
 
 
+def list_first(lines: Sequence[str], prefix: str = "") -> None:
+    """Print the first of many lines on stderr, each after a prefix, and how many more there are."""
+    for line in lines[:LISTED_FAILURES]:
+        note(f"{prefix}{line}")
+    if len(lines) > LISTED_FAILURES:
+        note(f"{prefix}and {len(lines) - LISTED_FAILURES:,} more")
+
+
 def list_failures(failures: Mapping[str, str], where: Path) -> None:
     """Name the first failed utterances with their reasons on stderr, and the file that has them all."""
     for name, reason in list(failures.items())[:LISTED_FAILURES]:

@@ -5,7 +5,7 @@ No audio is read and no weights are loaded, so ``--dry-run`` costs nothing.
 
 import math
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -144,8 +144,9 @@ class ExtractionPlan:
         reused: utterances whose features are there already.
         todo: utterances to extract.
         parts: the parts with something to do, new ones last.
-        superseded: rows to retire, by part: their audio has changed, or they have no features and their
-            utterance left the manifest, which would leave the part incomplete for ever.
+        superseded: rows to retire, by part: their audio has changed, a later part holds them too, or they
+            have no features and their utterance left the manifest, which would leave the part incomplete for
+            ever.
         frames: frames to extract.
         seconds: seconds of audio to extract.
         bytes: disk space that new parts will take.
@@ -288,13 +289,14 @@ def plan(
     placed: set[str] = set()
     superseded: dict[Path, list[int]] = {}
     plans: list[PartPlan] = []
-    for part in parts:
-        existing, retired = _plan_existing(part, current)
+    # From the last: where a killed merge left an utterance in two parts, readers take the later one.
+    for part in reversed(parts):
+        existing, retired = _plan_existing(part, current, placed)
         placed.update(utterance.id for utterance in existing.utterances.values())
         if retired:
             superseded[part.path] = retired
         if existing.missing:
-            plans.append(existing)
+            plans.insert(0, existing)
     fresh = [utterance for utterance in utterances if utterance.id not in placed]
     new = list(_plan_new(outline, fresh, folder, fingerprint, options))
     plans.extend(new)
@@ -335,8 +337,10 @@ def _comparable(cached: Fingerprint, identity: Mapping[str, Any] | None) -> Fing
     return cached if identity is not None else Fingerprint({}, cached.storage)
 
 
-def _plan_existing(part: Part, current: Mapping[str, Utterance]) -> tuple[PartPlan, list[int]]:
-    """What to do in a part that exists, and which of its rows to retire."""
+def _plan_existing(
+    part: Part, current: Mapping[str, Utterance], placed: Collection[str]
+) -> tuple[PartPlan, list[int]]:
+    """What to do in a part that exists, and which of its rows to retire; ``placed`` are in later parts."""
     members: dict[int, Utterance] = {}
     missing: list[int] = []
     retired: list[int] = []
@@ -347,7 +351,10 @@ def _plan_existing(part: Part, current: Mapping[str, Utterance]) -> tuple[PartPl
         if utterance is None:
             if state != DONE:  # done ones stay: their utterance may come back
                 retired.append(row)
-        elif (utterance.sha256, utterance.samples) != (part.audio_sha256[row], int(part.samples[row])):
+        elif utterance.id in placed or (utterance.sha256, utterance.samples) != (
+            part.audio_sha256[row],
+            int(part.samples[row]),
+        ):
             retired.append(row)
         else:
             members[row] = utterance

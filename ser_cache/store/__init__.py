@@ -5,10 +5,12 @@ from then on only its feature bytes, checksums and states are written, in place 
 into memory (`reader`). Nothing a kill can interrupt changes the file's structure.
 """
 
+from ser_cache.store.contents import cached_folders, current_rows
 from ser_cache.store.failures import FAILURES_FILE, read_failures
 from ser_cache.store.fingerprint import Fingerprint, differences, serves
 from ser_cache.store.listing import CacheSummary, summaries
 from ser_cache.store.lock import folder_lock
+from ser_cache.store.merge import MergeReport, merge_folder
 from ser_cache.store.part import (
     Part,
     create_part,
@@ -19,6 +21,7 @@ from ser_cache.store.part import (
     remove_leftovers,
 )
 from ser_cache.store.reader import CachedFeatures, check_agreement, open_features
+from ser_cache.store.repair import RepairReport, repair_folder
 from ser_cache.store.schema import (
     CODECS,
     DONE,
@@ -35,7 +38,8 @@ from ser_cache.store.schema import (
     row_bytes,
     stored_frames,
 )
-from ser_cache.store.verify import verify_part
+from ser_cache.store.usage import Usage, measure, remove_folder
+from ser_cache.store.verify import PartReport, inspect_part, verify_part
 from ser_cache.store.writer import PartWriter
 
 __all__ = [
@@ -53,21 +57,32 @@ __all__ = [
     "CachedFeatures",
     "Codec",
     "Fingerprint",
+    "MergeReport",
     "Part",
+    "PartReport",
     "PartWriter",
+    "RepairReport",
     "Row",
+    "Usage",
+    "cached_folders",
     "check_agreement",
     "create_part",
+    "current_rows",
     "differences",
     "folder_lock",
     "frame_bytes",
+    "inspect_part",
+    "measure",
+    "merge_folder",
     "next_number",
     "open_features",
     "open_part",
     "part_paths",
     "read_failures",
     "read_states",
+    "remove_folder",
     "remove_leftovers",
+    "repair_folder",
     "row_bytes",
     "serves",
     "stored_frames",

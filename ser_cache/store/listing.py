@@ -1,12 +1,13 @@
 """What a cache holds, at a glance: for ``ser cache ls`` and ``ser models``. Imports no torch."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from ser_cache.errors import CacheError
+from ser_cache.store.contents import current_rows
 from ser_cache.store.fingerprint import Fingerprint, differences
 from ser_cache.store.part import Part, open_part, part_paths, read_states
 from ser_cache.store.schema import DONE, FAILED, PENDING, STATES
@@ -107,14 +108,15 @@ def summarise(folder: Path) -> CacheSummary:
     )
 
 
-def _count(parts: Iterable[Part]) -> tuple[dict[bytes, int], float]:
+def _count(parts: Sequence[Part]) -> tuple[dict[bytes, int], float]:
     """Rows in each state, and the hours of audio of the done ones."""
     counts = dict.fromkeys((DONE, FAILED, PENDING, _UNKNOWN), 0)
     samples = 0
-    for part in parts:
-        states = read_states(part)
+    found = [read_states(part) for part in parts]
+    for part, all_states, current in zip(parts, found, current_rows(parts, found), strict=True):
+        states = all_states[current]
         counts[_UNKNOWN] += int(np.count_nonzero(~np.isin(states, STATES)))
         for state in (DONE, FAILED, PENDING):
             counts[state] += int(np.count_nonzero(states == state))
-        samples += int(part.samples[states == DONE].sum())
+        samples += int(part.samples[current][states == DONE].sum())
     return counts, samples / _SAMPLES_PER_HOUR

@@ -195,7 +195,7 @@ def next_number(paths: Iterable[Path]) -> int:
 
 def remove_leftovers(folder: Path) -> None:
     """Delete half-created parts of a killed process; call it only with the folder locked."""
-    for leftover in folder.glob(".part-*.tmp"):
+    for leftover in folder.glob(".*part-*.tmp"):
         leftover.unlink(missing_ok=True)
 
 

@@ -45,7 +45,7 @@ def open_features(folder: Path, utterances: Sequence[Utterance]) -> CachedFeatur
         StaleCacheError: features were made from other audio than the manifest's.
     """
     parts = [open_part(path) for path in part_paths(folder)]
-    again = _command(folder, parts)
+    again = extract_command(folder, parts)
     if not parts:
         raise CacheError(f"{folder} holds no features: run {again}.")
     check_agreement(parts)
@@ -312,7 +312,7 @@ class CachedFeatures:
         return mapped
 
 
-def _command(folder: Path, parts: Sequence[Part]) -> str:
+def extract_command(folder: Path, parts: Sequence[Part]) -> str:
     """The command that extracts what is missing in a folder, with the model as the user once gave it."""
     backbone, _, variant = folder.parent.name.partition("+")
     recorded = parts[0].provenance if parts else {}

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from ser_cache.errors import CacheError
+from ser_cache.errors import CacheError, DamagedPartError
 from ser_cache.files import canonical_json
 from ser_cache.store.schema import SCHEMA
 
@@ -50,7 +50,8 @@ def check_seal(path: Path) -> None:
     """Check every constant byte of a part against its seal.
 
     Raises:
-        CacheError: the file is absent, not a part, of another schema, cut short, or damaged.
+        DamagedPartError: the file is not a part, cut short, or damaged.
+        CacheError: the file is absent, cannot be read, or has another schema.
     """
     try:
         with path.open("rb") as file:
@@ -69,7 +70,7 @@ def _check(path: Path, file: BinaryIO) -> None:
     except (ValueError, KeyError, TypeError, RecursionError):
         genuine = False
     if not genuine:
-        raise CacheError(
+        raise DamagedPartError(
             f"{path} is damaged in its first {USER_BLOCK} bytes, or is no part of a cache; {_MEND}."
         )
     if schema != SCHEMA:
@@ -79,14 +80,14 @@ def _check(path: Path, file: BinaryIO) -> None:
         )
     found = os.fstat(file.fileno()).st_size
     if found != size:
-        raise CacheError(f"{path} has {found} bytes where {size} were written; {_MEND}.")
+        raise DamagedPartError(f"{path} has {found} bytes where {size} were written; {_MEND}.")
     if content.get("sha256") != _digest(file, {**content, "variable": spans}, size):
-        raise CacheError(
+        raise DamagedPartError(
             f"{path} is damaged outside its features (its structure or its list of ids); {_MEND}."
         )
 
 
-_MEND = "restore it from a copy, or delete it and run `ser extract` again"
+_MEND = "restore it from a copy, or run `ser cache repair`, which sets it aside, and `ser extract` again"
 
 
 def _block(content: dict[str, Any]) -> bytes:

@@ -22,6 +22,7 @@ from ser_cache.store.schema import (
     CHECKSUM_DTYPE,
     DONE,
     FAILED,
+    PENDING,
     STATE_DTYPE,
     SUPERSEDED,
 )
@@ -103,6 +104,10 @@ class PartWriter:
         retired = dict.fromkeys(rows, SUPERSEDED)
         self._mark(retired)
         update_failures(self.part.path.parent, added={}, removed=[self.part.ids[row] for row in retired])
+
+    def redo(self, rows: Iterable[int]) -> None:
+        """Mark damaged rows pending, so that the next extraction makes their features again."""
+        self._mark(dict.fromkeys(rows, PENDING))
 
     def close(self) -> None:
         """Commit and close; harmless when repeated."""

@@ -1,0 +1,130 @@
+"""What a cache costs in disk space, and how to delete a part of it."""
+
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ser_cache.errors import CacheError
+from ser_cache.store.contents import current_rows, leftovers, own_files, set_aside
+from ser_cache.store.lock import LOCK_FILE, folder_lock
+from ser_cache.store.part import Part, open_part, part_paths, read_states, write_error
+
+_SAMPLES_PER_HOUR = 16_000 * 3600
+_BLOCK = 512  # the unit of st_blocks, whatever the file system's own is
+_POOLED = {"mean", "std"}
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Disk space of one corpus under one backbone, in bytes.
+
+    Attributes:
+        backbone: the folder of the backbone, variant included.
+        corpus: the corpus.
+        hidden: hidden states, with the scales of a codec that has them.
+        pooled: means and standard deviations.
+        other: everything else: columns, checksums, seals, padding, failures; all of a part that is damaged.
+        allocated: blocks that the file system has set aside for all of it.
+        reclaimable: features that ``ser cache merge`` drops: superseded rows.
+        unused: damaged parts set aside and leftovers of killed processes; also in `other`.
+        hours: hours of audio of the rows that count.
+    """
+
+    backbone: str
+    corpus: str
+    hidden: int
+    pooled: int
+    other: int
+    allocated: int
+    reclaimable: int
+    unused: int
+    hours: float
+
+    @property
+    def total(self) -> int:
+        """Bytes of all files."""
+        return self.hidden + self.pooled + self.other
+
+
+def measure(folder: Path) -> Usage:
+    """Add up what ``<cache>/<backbone>/<corpus>`` takes; a damaged part counts, but is not looked into."""
+    statuses = _statuses(own_files(folder))
+    parts: list[Part] = []
+    for path in part_paths(folder):
+        with suppress(CacheError):
+            parts.append(open_part(path))
+    states = [read_states(part) for part in parts]
+    current = current_rows(parts, states)
+    hidden, pooled = (sum(_bytes(part, wanted) for part in parts) for wanted in (False, True))
+    samples = sum(int(part.samples[mask].sum()) for part, mask in zip(parts, current, strict=True))
+    return Usage(
+        backbone=folder.parent.name,
+        corpus=folder.name,
+        hidden=hidden,
+        pooled=pooled,
+        other=sum(status.st_size for status in statuses) - hidden - pooled,
+        allocated=sum(status.st_blocks for status in statuses) * _BLOCK,
+        reclaimable=_reclaimable(parts, current),
+        unused=sum(status.st_size for status in _statuses([*set_aside(folder), *leftovers(folder)])),
+        hours=samples / _SAMPLES_PER_HOUR,
+    )
+
+
+def remove_folder(folder: Path, *, lock: bool = True) -> list[Path]:
+    """Delete one corpus under one backbone: the cache's own files, and folders that are then empty.
+
+    Args:
+        folder: ``<cache>/<backbone>/<corpus>``.
+        lock: hold the folder's lock; False only where the file system cannot lock.
+
+    Returns:
+        What is left in the folder because the cache did not make it.
+
+    Raises:
+        LockedError: a writer holds the folder; nothing was deleted.
+        CacheError: the folder cannot be written.
+    """
+    with folder_lock(folder, enabled=lock):
+        try:
+            for path in own_files(folder):
+                if path.name != LOCK_FILE:
+                    path.unlink()
+        except OSError as error:
+            raise write_error(folder, error) from error
+    if not lock:
+        (folder / LOCK_FILE).unlink(missing_ok=True)
+    left = sorted(folder.iterdir())
+    with suppress(OSError):  # not empty: another corpus, or a file of the user's own
+        folder.rmdir()
+        folder.parent.rmdir()
+    return left
+
+
+def _statuses(paths: Sequence[Path]) -> list[os.stat_result]:
+    """What the system knows of files, without those that a writer has deleted meanwhile."""
+    found = []
+    for path in paths:
+        with suppress(FileNotFoundError):
+            found.append(path.stat())
+    return found
+
+
+def _bytes(part: Part, pooled: bool) -> int:
+    return sum(
+        int(np.prod(part.shape(field))) * np.dtype(field.dtype).itemsize
+        for field in part.fields
+        if (field.name in _POOLED) == pooled
+    )
+
+
+def _reclaimable(parts: Sequence[Part], current: Sequence[NDArray[np.bool_]]) -> int:
+    rows: list[tuple[Part, Any]] = [
+        (part, row) for part, mask in zip(parts, current, strict=True) for row in np.flatnonzero(~mask)
+    ]
+    return sum(count for part, row in rows for _, count in part.spans(int(row)))

@@ -1,0 +1,272 @@
+"""``ser cache verify|repair|merge|du|rm`` as a user types them."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from test_store import full_part, make_part, row
+
+from ser_cache.cli import run
+from ser_cache.manifest import Manifest, Utterance, write_manifest
+from ser_cache.store import (
+    PENDING,
+    PartWriter,
+    cached_folders,
+    folder_lock,
+    measure,
+    open_part,
+    part_paths,
+    read_states,
+)
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache of two backbones; the folder is the working directory's own."""
+    for variable in ("SER_CACHE_MANIFESTS", "SER_CACHE_CACHE", "SER_CACHE_RUNS"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.chdir(tmp_path)
+    for backbone, corpus in (("xls-r", "emovo"), ("xls-r", "cafe"), ("hubert+int8", "emovo")):
+        full_part(tmp_path / "cache" / backbone / corpus)
+    return tmp_path / "cache"
+
+
+def damage(folder: Path, place: int | None = None) -> Path:
+    """Flip a byte of the features of row 1, or at a given place of the file."""
+    (path,) = part_paths(folder)
+    content = bytearray(path.read_bytes())
+    content[next(open_part(path).spans(1))[0] if place is None else place] ^= 0x40
+    path.write_bytes(content)
+    return path
+
+
+def test_a_sound_cache_is_verified_with_status_0(cache, capsys):
+    assert run(["cache", "verify"]) == 0
+    assert "3 parts in 3 folders checked: all sound" in capsys.readouterr().out
+
+
+def test_damage_is_listed_with_what_to_do_and_status_3(cache, capsys):
+    path = damage(cache / "xls-r" / "emovo")
+    assert run(["cache", "verify", "--model", "xls-r", "--corpus", "emovo"]) == 3
+    output = capsys.readouterr()
+    assert "1 part in 1 folder checked: 1 damaged" in output.out
+    assert f"{path.relative_to(cache.parent)}: utterance 'u01' does not match its checksum" in output.err
+    assert "Next: ser cache repair --model xls-r --corpus emovo" in output.err
+    assert run(["cache", "verify", "--model", "hubert+int8"]) == 0
+
+
+def test_a_long_list_of_damage_is_cut_and_counted(cache, capsys):
+    part = full_part(cache / "big" / "emovo", frames=[2] * 25)
+    content = bytearray(part.path.read_bytes())
+    for place in range(25):
+        content[next(part.spans(place))[0]] ^= 1
+    part.path.write_bytes(content)
+    assert run(["cache", "verify"]) == 3
+    errors = capsys.readouterr().err.splitlines()
+    assert sum("does not match" in line for line in errors) == 10
+    assert "damaged: and 15 more" in errors
+
+
+def test_a_repair_says_what_to_run_and_leaves_a_sound_cache(cache, capsys):
+    damage(cache / "xls-r" / "emovo")
+    broken = damage(cache / "xls-r" / "cafe", 9)
+    assert run(["cache", "repair"]) == 0
+    output = capsys.readouterr()
+    assert "hubert+int8 emovo: sound" in output.out
+    assert (
+        "xls-r emovo: 1 utterance marked, 0 parts set aside; now run `ser extract --model xls-r" in output.out
+    )
+    assert "xls-r cafe: 0 utterances marked, 1 part set aside; now run `ser extract" in output.out
+    assert "part-0000.h5 is part-0000.h5.damaged now" in output.err
+    assert not broken.exists()
+    assert run(["cache", "verify"]) == 0
+    assert read_states(open_part(part_paths(cache / "xls-r" / "emovo")[0]))[1] == PENDING
+
+
+@pytest.mark.parametrize("command", ["verify", "repair", "merge"])
+def test_an_unknown_name_lists_the_known_ones(cache, capsys, command):
+    assert run(["cache", command, "--model", "xlsr"]) == 1
+    assert "Did you mean 'xls-r'? Known: hubert+int8, xls-r." in capsys.readouterr().err
+    assert run(["cache", command, "--model", "hubert+int8", "--corpus", "cafe"]) == 1
+    assert "unknown corpus in the cache 'cafe'. Known: emovo." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [["verify"], ["repair"], ["merge"], ["rm", "xls-r"]], ids=" ".join)
+def test_an_empty_cache_is_one_clear_line(cache, capsys, command):
+    assert run(["cache", *command, "--cache", "elsewhere"]) == 1
+    assert capsys.readouterr().err == (
+        "error: nothing is cached in elsewhere; another cache is named with --cache.\n"
+    )
+
+
+def test_a_merge_says_what_it_did_and_in_which_order(cache, capsys):
+    folder = cache / "xls-r" / "emovo"
+    second = full_part(folder, number=1)
+    with PartWriter(second) as writer:
+        writer.supersede([0])
+    assert run(["cache", "merge", "--corpus", "emovo"]) == 0
+    output = capsys.readouterr().out
+    assert "hubert+int8 emovo: nothing to gain; 1 part left as it is" in output
+    assert "xls-r emovo: 2 parts into 1, " in output
+    assert "5 utterances kept (0 failed), in the order of the ids, as it has no manifest here" in output
+    assert "left out: 1 superseded, 0 not in the manifest" in output
+    assert len(part_paths(folder)) == 1
+
+
+def test_a_merge_takes_the_manifest_s_order(cache, capsys):
+    folder = cache / "xls-r" / "emovo"
+    part = open_part(part_paths(folder)[0])
+    kept = [
+        Utterance(part.ids[place], f"{place}.wav", "s", "anger", "A", "it", samples, part.audio_sha256[place])
+        for place, samples in ((0, int(part.samples[0])), (2, int(part.samples[2])))
+    ]
+    write_manifest(cache.parent / "manifests" / "emovo.csv", Manifest("emovo", tuple(kept)))
+    assert run(["cache", "merge", "--model", "xls-r", "--corpus", "emovo"]) == 0
+    output = capsys.readouterr().out
+    assert "2 utterances kept (0 failed), in the order of the manifest" in output
+    assert "left out: 0 superseded, 1 not in the manifest" in output
+
+
+def test_one_folder_that_cannot_be_merged_does_not_stop_the_others(cache, capsys):
+    make_part(cache / "hubert+int8" / "emovo", [row("late", 2)], number=1)
+    full_part(cache / "xls-r" / "emovo", number=1)
+    assert run(["cache", "merge"]) == 1
+    output = capsys.readouterr()
+    assert "error: hubert+int8 emovo: " in output.err
+    assert "run `ser extract` for it first; nothing was changed." in output.err
+    assert "xls-r emovo: 2 parts into 1" in output.out
+
+
+def test_disk_usage_adds_up(cache, capsys):
+    part = full_part(cache / "xls-r" / "emovo", number=1)
+    with PartWriter(part) as writer:
+        writer.supersede([2])
+    usages = [measure(folder) for folder in cached_folders(cache)]
+    files = [path for path in cache.rglob("*") if path.is_file()]
+    assert sum(usage.total for usage in usages) == sum(path.stat().st_size for path in files)
+    assert sum(usage.allocated for usage in usages) == sum(path.stat().st_blocks * 512 for path in files)
+    usage = usages[-1]
+    assert (usage.backbone, usage.corpus) == ("xls-r", "emovo")
+    assert usage.hidden == 2 * 3 * 12 * 3 * 2
+    assert usage.pooled == 2 * 2 * 3 * 3 * 3 * 4
+    assert usage.reclaimable == 3 * 7 * 3 * 2 + 2 * 3 * 3 * 4
+    assert usage.hours == pytest.approx((12 + 5) * 320 / 16_000 / 3600)
+    assert run(["cache", "du"]) == 0
+    output = capsys.readouterr().out
+    assert output.splitlines()[0] == "Disk space of cache"
+    assert next(line for line in output.splitlines() if line.startswith("total")).split()[1:3] == ["864", "B"]
+
+
+def test_disk_usage_counts_what_is_damaged_or_left_over(cache, capsys):
+    folder = cache / "xls-r" / "emovo"
+    (folder / ".part-0001.h5.77.tmp").write_bytes(bytes(5000))
+    damage(folder, 9)
+    size = part_paths(folder)[0].stat().st_size
+    usage = measure(folder)
+    assert (usage.hidden, usage.pooled, usage.other, usage.unused) == (0, 0, size + 5000, 5000)
+    assert run(["cache", "du"]) == 0
+    assert "5.0 kB of other are damaged parts set aside" in capsys.readouterr().err
+
+
+def test_disk_usage_of_nothing_says_so(cache, capsys):
+    assert run(["cache", "du", "--cache", "elsewhere"]) == 0
+    assert "The folder elsewhere does not exist." in capsys.readouterr().err
+
+
+def test_rm_needs_yes_where_nobody_can_be_asked(cache, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", io.StringIO("y\n"))
+    assert run(["cache", "rm", "xls-r"]) == 1
+    assert "nobody is there to be asked, so nothing was deleted; add --yes" in capsys.readouterr().err
+    assert len(cached_folders(cache)) == 3
+
+
+@pytest.mark.parametrize(("answer", "left"), [("y\n", 1), ("n\n", 3), ("\n", 3)])
+def test_rm_shows_what_would_go_and_asks(cache, capsys, monkeypatch, answer, left):
+    terminal = io.StringIO(answer)
+    terminal.isatty = lambda: True
+    monkeypatch.setattr(sys, "stdin", terminal)
+    assert run(["cache", "rm", "xls-r"]) == 0
+    output = capsys.readouterr()
+    assert "cache/xls-r/cafe: " in output.out
+    assert "Delete 2 folders, " in output.out + output.err
+    assert ("Nothing was deleted." in output.err) == (left == 3)
+    assert len(cached_folders(cache)) == left
+
+
+def test_rm_deletes_one_corpus_and_then_the_backbone_s_folder(cache):
+    (cache / "xls-r" / "cafe" / ".lock").touch()
+    (cache / "xls-r" / "cafe" / "failures.csv").write_text("id,reason\n")
+    (cache / "xls-r" / "cafe" / "part-0003.h5.damaged").touch()
+    (cache / "xls-r" / "cafe" / ".part-0004.h5.merge.tmp").touch()
+    assert run(["cache", "rm", "xls-r", "--corpus", "cafe", "--yes"]) == 0
+    assert sorted(path.name for path in (cache / "xls-r").iterdir()) == ["emovo"]
+    assert run(["cache", "rm", "xls-r", "--yes"]) == 0
+    assert sorted(path.name for path in cache.iterdir()) == ["hubert+int8"]
+
+
+def test_rm_leaves_and_names_what_the_cache_did_not_make(cache, capsys):
+    own = cache / "xls-r" / "cafe" / "notes.txt"
+    own.write_text("mine")
+    assert run(["cache", "rm", "xls-r", "--yes"]) == 0
+    assert "left, not made by the cache: cache/xls-r/cafe/notes.txt" in capsys.readouterr().err
+    assert [path for path in cache.joinpath("xls-r").rglob("*") if path.is_file()] == [own]
+
+
+def test_rm_refuses_while_a_writer_holds_the_folder(cache, capsys):
+    with folder_lock(cache / "xls-r" / "emovo"):
+        assert run(["cache", "rm", "xls-r", "--corpus", "emovo", "--yes"]) == 1
+        assert "is being written by process" in capsys.readouterr().err
+        assert run(["cache", "rm", "xls-r", "--corpus", "emovo", "--yes", "--no-lock"]) == 0
+    assert not (cache / "xls-r" / "emovo").exists()
+
+
+def test_rm_of_an_unknown_backbone_lists_the_known_ones(cache, capsys):
+    assert run(["cache", "rm", "xlsr", "--yes"]) == 1
+    assert "Known: hubert+int8, xls-r." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "command", [["verify"], ["repair"], ["merge"], ["du"], ["rm", "xls-r", "--yes"]], ids=" ".join
+)
+def test_no_command_imports_torch(cache, command):
+    code = (
+        "import sys; from ser_cache.cli import run; status = run(sys.argv[1:]);"
+        "print({'torch', 'transformers'} & set(sys.modules), file=sys.stderr); sys.exit(status)"
+    )
+    finished = subprocess.run(
+        [sys.executable, "-c", code, "cache", *command], capture_output=True, text=True, check=True
+    )
+    assert finished.stderr.splitlines()[-1] == "set()"
+
+
+def test_a_part_deleted_while_it_is_verified_is_not_damage(cache, monkeypatch, capsys):
+    from ser_cache import store
+
+    real = store.inspect_part
+
+    def inspect(path, on_read):
+        if path.parent.name == "cafe":
+            path.unlink()
+        return real(path, on_read)
+
+    monkeypatch.setattr(store, "inspect_part", inspect)
+    assert run(["cache", "verify"]) == 0
+    assert "2 parts" in capsys.readouterr().out
+
+
+def test_a_verification_in_progress_shows_megabytes(cache, monkeypatch):
+    from ser_cache.cli import cache_upkeep, screen
+
+    seen = []
+    monkeypatch.setattr(screen.Bar, "update", lambda _, done, detail="": seen.append((done, detail)))
+    monkeypatch.setattr(cache_upkeep, "_MEGABYTE", 10)
+    assert run(["cache", "verify"]) == 0
+    numbers = [done for done, _ in seen]
+    assert numbers == sorted(numbers)
+    assert len(seen) == 9
+    assert np.all([detail == "MB" for _, detail in seen])
