@@ -75,6 +75,8 @@ class Features(Protocol):
     @property
     def frames(self) -> NDArray[np.int64]: ...  # noqa: D102
     @property
+    def tier(self) -> str: ...  # noqa: D102
+    @property
     def frame_average(self) -> int: ...  # noqa: D102
     def group_sizes(self, index: int) -> NDArray[np.int64]: ...  # noqa: D102
     def hidden(self, index: int, layers: Sequence[int] | None = None) -> NDArray[Any]: ...  # noqa: D102
@@ -147,6 +149,7 @@ def probe(
         TrainingError: nothing to train on, or a loss that is not finite.
         ResultsError: a run to be reused is damaged or of a newer version.
     """
+    _check_tier(features, options)
     task = _prepare(features, manifest, options)
     configs = [_configure(features, task, head, options) for head in dict.fromkeys(options.heads)]
     found = [Found("absent") if options.force else find(runs, config) for config in configs]
@@ -174,6 +177,16 @@ class _Task:
     labels: NDArray[np.int64]
     splits: tuple[Split, ...]
     warnings: tuple[str, ...]
+
+
+def _check_tier(features: Features, options: ProbeOptions) -> None:
+    """Refuse heads that need frames where there are none, before the others are trained in vain."""
+    needy = [name for name in options.heads if not head_kind(name).pools_first]
+    if features.tier == "pooled" and needy:
+        raise TrainingError(
+            f"{features.backbone}/{features.corpus} keeps time means only, and the {needy[0]} head needs "
+            "frames: choose --head linear, or extract with --tier frames."
+        )
 
 
 def _prepare(features: Features, manifest: Manifest, options: ProbeOptions) -> _Task:

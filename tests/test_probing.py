@@ -34,6 +34,7 @@ class Features:
     """What the cache gives, made up: three layers, of which the last two tell the emotions apart."""
 
     backbone, corpus, width, frame_average = "whisper-small", "toy", WIDTH, 1
+    tier = "frames"
 
     def __init__(self, utterances: Sequence[Utterance], layers=(0, 1, 2), failed=None, noise=1.0):
         rng = np.random.default_rng(0)

@@ -233,8 +233,6 @@ def test_any_damaged_byte_is_mended_or_set_aside_and_found_no_more(tmp_path_fact
     flip(part.path, position, data.draw(st.integers(1, 255)))
     found = inspect_part(part.path)
     assert not found.sound
-    if found.problem and not found.broken:
-        return  # the number of the layout itself was hit, and reads as that of another version
     report = repair_folder(folder)
     assert report.marked or report.set_aside
     assert [problem for path in part_paths(folder) for problem in verify_part(path)] == []

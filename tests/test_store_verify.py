@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from test_store import features, fingerprint, folder_in, full_part, make_part, row
 
-from ser_cache.errors import CacheError
+from ser_cache.errors import CacheError, DamagedPartError
 from ser_cache.store import DONE, PENDING, PartWriter, inspect_part, open_part, read_states, seal, verify_part
 
 
@@ -158,9 +158,20 @@ def test_a_part_of_another_schema_is_refused_by_name(tmp_path):
     part = full_part(folder_in(tmp_path))
     with part.path.open("r+b") as file:
         content = json.loads(file.read(seal.USER_BLOCK)) | {"schema": 99}
+        content["sha256"] = seal._digest(file, content, content["bytes"])
         file.seek(0)
         file.write(seal._block(content))
-    with pytest.raises(CacheError, match="has layout 99, and this version reads 1"):
+    with pytest.raises(CacheError, match="has layout 99, and this version reads 1") as caught:
+        open_part(part.path)
+    assert not isinstance(caught.value, DamagedPartError)  # so that repair leaves it alone
+
+
+def test_a_damaged_layout_number_is_damage(tmp_path):
+    part = full_part(folder_in(tmp_path))
+    block = part.path.read_bytes()[: seal.USER_BLOCK].replace(b'"schema":1', b'"schema":3')
+    with part.path.open("r+b") as file:
+        file.write(block)
+    with pytest.raises(DamagedPartError):
         open_part(part.path)
 
 

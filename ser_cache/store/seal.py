@@ -73,17 +73,18 @@ def _check(path: Path, file: BinaryIO) -> None:
         raise DamagedPartError(
             f"{path} is damaged in its first {USER_BLOCK} bytes, or is no part of a cache; {_MEND}."
         )
-    if schema != SCHEMA:
-        raise CacheError(
-            f"{path} has layout {schema!r}, and this version reads {SCHEMA}: use the version that wrote it, "
-            "or delete it and run `ser extract` again."
-        )
     found = os.fstat(file.fileno()).st_size
     if found != size:
         raise DamagedPartError(f"{path} has {found} bytes where {size} were written; {_MEND}.")
     if content.get("sha256") != _digest(file, {**content, "variable": spans}, size):
         raise DamagedPartError(
             f"{path} is damaged outside its features (its structure or its list of ids); {_MEND}."
+        )
+    # Only now: a damaged digit is no other layout.
+    if schema != SCHEMA:
+        raise CacheError(
+            f"{path} has layout {schema!r}, and this version reads {SCHEMA}: use the version that wrote it, "
+            "or delete it and run `ser extract` again."
         )
 
 

@@ -1,0 +1,134 @@
+"""Storage and precision, as a user asks for them: what is written where, and what probes make of it."""
+
+from pathlib import Path
+
+import pytest
+import small_models
+from small_corpora import PATTERN, write_tone_corpus
+
+from ser_cache.cli import run
+from ser_cache.manifest import read_manifest
+from ser_cache.store import open_features
+
+CORPUS = "tones"
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return small_models.save_wav2vec2(tmp_path_factory.mktemp("models") / "tiny")
+
+
+@pytest.fixture
+def tones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Path:
+    for variable in ("SER_CACHE_MANIFESTS", "SER_CACHE_CACHE", "SER_CACHE_RUNS"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.chdir(tmp_path)
+    root = write_tone_corpus(tmp_path / CORPUS)
+    assert run(["manifest", CORPUS, str(root), "--pattern", PATTERN]) == 0
+    capsys.readouterr()
+    return root
+
+
+def extract(model: Path, *options: str) -> int:
+    return run(["extract", "--model", str(model), "--corpus", CORPUS, *options])
+
+
+def cached(folder: str):
+    return open_features(
+        Path("cache") / folder / CORPUS, read_manifest(Path("manifests/tones.csv")).utterances
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "folder", "heads"),
+    [
+        ([], "tiny", ["all"]),
+        (["--codec", "int8"], "tiny+int8", ["all"]),
+        (["--frame-average", "4"], "tiny+avg4", ["all"]),
+        (["--codec", "int8", "--frame-average", "2"], "tiny+int8+avg2", ["nonlinear"]),
+        (["--tier", "pooled"], "tiny+pooled", ["linear"]),
+        (["--tier", "pooled", "--layers", "last"], "tiny+pooled+layers3", ["linear"]),
+        (["--precision", "bf16", "--codec", "int8"], "tiny+compute-bf16+int8", ["linear"]),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else value,
+)
+def test_each_way_to_store_has_a_folder_of_its_own_and_can_be_probed(tones, model, options, folder, heads):
+    assert extract(model, *options) == 0
+    assert [path.name for path in Path("cache").iterdir()] == [folder]
+    chosen = [word for head in heads for word in ("--head", head)]
+    assert run(["probe", *chosen, "--model", folder, "--epochs", "1"]) == 0
+    assert run(["cache", "verify"]) == 0
+
+
+def test_smaller_storage_keeps_nearly_the_same_features(tones, model):
+    for options in ([], ["--codec", "fp32"], ["--codec", "int8"], ["--frame-average", "3"]):
+        assert extract(model, *options) == 0
+    exact = cached("tiny+fp32")
+    for folder, error in (("tiny", 5e-4), ("tiny+int8", 2e-2)):
+        for index in range(len(exact)):
+            states, rough = exact.hidden(index), cached(folder).hidden(index)
+            assert abs(rough - states).max() <= error * abs(states).max()
+    averaged = cached("tiny+avg3")
+    for index in range(len(exact)):
+        states, sizes = exact.hidden(index), averaged.group_sizes(index)
+        assert sizes.sum() == exact.frames[index]
+        first = states[:, : sizes[0]].mean(axis=1)
+        assert abs(averaged.hidden(index)[:, 0] - first).max() <= 1e-3 * abs(states).max()
+    assert (averaged.mean(3) == exact.mean(3)).all()
+
+
+def test_time_means_are_served_by_whatever_has_frames(tones, model, capsys):
+    assert extract(model) == 0
+    capsys.readouterr()
+    assert extract(model, "--tier", "pooled") == 0
+    assert "nothing new" in capsys.readouterr().out
+    assert extract(model, "--tier", "pooled", "--layers", "1-2") == 0
+    assert [path.name for path in Path("cache").iterdir()] == ["tiny"]
+
+
+def test_heads_that_need_frames_refuse_time_means_before_anything_is_trained(tones, model, capsys):
+    assert extract(model, "--tier", "pooled") == 0
+    capsys.readouterr()
+    assert run(["probe", "--head", "all"]) == 1
+    assert "the nonlinear head needs frames: choose --head linear" in capsys.readouterr().err
+    assert not Path("runs").exists()
+
+
+def test_the_precision_is_measured_once_said_and_kept(tones, model, capsys):
+    assert extract(model) == 0
+    said = capsys.readouterr().err
+    assert said.startswith("computing in fp32; bf16 is ")
+    assert "from storing fp16 (layer " in said
+    (tones / "new.txt").touch()
+    assert extract(model) == 0
+    assert "computing" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--codec", "int4"], ["unknown codec 'int4'", "fp16, fp32, int8"]),
+        (["--tier", "mean"], ["unknown tier 'mean'", "frames, pooled"]),
+        (["--precision", "half"], ["unknown precision 'half'", "auto, bf16, fp16, fp32"]),
+        (["--frame-average", "0"], ["--frame-average is 0", "at least 1"]),
+        (
+            ["--tier", "pooled", "--codec", "int8"],
+            ["--codec and --frame-average mean nothing", "leave them out"],
+        ),
+    ],
+    ids=" ".join,
+)
+def test_a_mistake_gets_one_line_and_writes_nothing(tones, model, options, words, capsys):
+    assert extract(model, *options) == 1
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    for word in words:
+        assert word in said
+    assert not Path("cache").exists()
+
+
+def test_precision_means_nothing_to_mfcc(tones, capsys):
+    assert run(["extract", "--model", "mfcc", "--precision", "bf16"]) == 1
+    assert "'precision' means nothing to it" in capsys.readouterr().err
+    assert run(["extract", "--model", "mfcc"]) == 0
+    assert "computing" not in capsys.readouterr().err
