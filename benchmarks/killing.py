@@ -193,7 +193,7 @@ def kill_and_resume(job: Job, root: Path, kills: int, seed: int) -> Tally:
         seed: of the moments.
 
     Raises:
-        AssertionError: a kill damaged something, a resume failed, or its end differs from the undisturbed one.
+        AssertionError: a kill damaged something, a resume failed, or its end differs from the other's.
     """
     dice, tally = random.Random(seed), Tally()  # noqa: S311 - moments, not secrets
     reference = root / "undisturbed"

@@ -33,7 +33,7 @@ from ser_cache.backbones.untrained import save_untrained_wav2vec2
 from ser_cache.errors import ExtractionError
 from ser_cache.extraction import ExtractionOptions, Progress, extract, opening, plan
 from ser_cache.extractor import Extractor
-from ser_cache.manifest import Utterance, path_of, read_manifest
+from ser_cache.manifest import Utterance, read_manifest
 from ser_cache.store import DONE, open_features, open_part, part_paths, read_states
 
 CLIPS, PARTS = 36, 3
@@ -70,7 +70,7 @@ def main() -> None:
             tallies[title] = killing.kill_and_resume(
                 job, folder / f"job-{number}", kills, arguments.seed + number
             )
-    show(tallies, len(utterances), [phase for phase in next(iter(jobs.values())).phases])
+    show(tallies, len(utterances), next(iter(jobs.values())).phases)
 
 
 def parse() -> argparse.Namespace:

@@ -60,4 +60,4 @@ if __name__ == "__main__":
     tally = killing.kill_and_resume(
         killing.Job(run, content), Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
     )
-    print(tally.kills, tally.rounds)
+    sys.stdout.write(f"{tally.kills} {tally.rounds}")

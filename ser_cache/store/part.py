@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from ser_cache.errors import CacheError
 from ser_cache.files import replacing
+from ser_cache.store.failures import FAILURES_FILE
 from ser_cache.store.fingerprint import Fingerprint
 from ser_cache.store.schema import (
     CHECKSUM_DTYPE,
@@ -194,9 +195,10 @@ def next_number(paths: Iterable[Path]) -> int:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Delete half-created parts of a killed process; call it only with the folder locked."""
-    for leftover in folder.glob(".*part-*.tmp"):
-        leftover.unlink(missing_ok=True)
+    """Delete the temporary files of a killed process; call it only with the folder locked."""
+    for pattern in (".*part-*.tmp", f".{FAILURES_FILE}.*.tmp"):
+        for leftover in folder.glob(pattern):
+            leftover.unlink(missing_ok=True)
 
 
 def write_error(path: Path, error: OSError) -> CacheError:
