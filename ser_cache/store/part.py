@@ -36,7 +36,8 @@ from ser_cache.store.seal import USER_BLOCK, Span, check_seal, write_seal
 
 _PAGE = 4096  # datasets of a page or more start on one, as maps and direct reads like it
 _ZEROS = bytes(1 << 20)
-_NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+"""What the system says when a disk, a quota or a limit is full."""
 _NO_FALLOCATE = {errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
 
 
@@ -204,7 +205,7 @@ def remove_leftovers(folder: Path) -> None:
 def write_error(path: Path, error: OSError) -> CacheError:
     """What to tell the user when the system refuses to write to a part."""
     reason = os.strerror(error.errno) if error.errno else str(error)
-    if error.errno in _NO_SPACE:
+    if error.errno in NO_SPACE:
         return CacheError(
             f"no space left for {path} ({reason}): free some, or set a cache elsewhere with --cache; "
             "then run the same command again, which goes on where it was."
