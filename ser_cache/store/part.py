@@ -142,7 +142,7 @@ def create_part(
         with replacing(path) as temporary:
             # HDF5 answers a full disk with tracebacks on stderr, so room for what it writes is tried first.
             temporary.touch()
-            _reserve(temporary, _header_bytes(rows), [])
+            _reserve(temporary, _header_bytes(rows), [(0, _header_bytes(rows))])
             positions = _build(temporary, path, fingerprint, rows, width, provenance)
             write_seal(temporary, list(positions.values()))
             zeros = [span for name, span in positions.items() if name != "state"]
