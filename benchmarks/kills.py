@@ -141,8 +141,9 @@ def job_of(
     """The real pipeline over a corpus, watched in its forward and in its decoding."""
 
     def run(folder: Path) -> None:
-        # PyTorch rebuilds its pool of threads at its first use after a fork, and threads racing for it fail.
-        torch.set_num_threads(1)
+        # Two batches in the model at once. And here, as PyTorch rebuilds its pool of threads at the first use
+        # after a fork, which fails where threads race for it.
+        torch.set_num_threads(2)
         there = done_rows(folder, utterances)
         # Looked up at every call, so that the watched function is the one that is called.
         report = extract(
