@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import signal
@@ -65,7 +66,8 @@ def fill(disk: Path, leave: int = 0) -> Path:
     """Take all but so many bytes of a disk; returns the file that does."""
     status = os.statvfs(disk)
     filler = disk / "filler"
-    filler.write_bytes(bytes(status.f_bavail * status.f_bsize - leave))
+    with contextlib.suppress(OSError):  # a writer at work took some of it meanwhile
+        filler.write_bytes(bytes(status.f_bavail * status.f_bsize - leave))
     return filler
 
 

@@ -9,9 +9,8 @@ from ser_cache.store.contents import cached_folders, current_rows
 from ser_cache.store.failures import FAILURES_FILE, read_failures
 from ser_cache.store.fingerprint import Fingerprint, differences, serves
 from ser_cache.store.listing import CacheSummary, summaries
-from ser_cache.store.lock import folder_lock
-from ser_cache.store.merge import MergeReport, merge_folder
 from ser_cache.store.lock import folder_lock, require_unlocked
+from ser_cache.store.merge import MergeReport, merge_folder
 from ser_cache.store.part import (
     Part,
     create_part,
