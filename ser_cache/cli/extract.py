@@ -12,7 +12,7 @@ import click
 from ser_cache import settings
 from ser_cache.cli import screen
 from ser_cache.cli.options import chosen_manifests, root_of, where_things_live
-from ser_cache.errors import SettingsError
+from ser_cache.errors import CacheError, LockedError, SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -136,6 +136,8 @@ def extract(
     if dry_run:
         _show_plans(outline, options, where, jobs)
         return 0
+    if options.lock:
+        _require_unlocked(outline, options, where, jobs)
     extractor = opening.load_extractor(model, backbone_options)
     run = _Extraction(extractor, options, where, measure=precision == AUTO and model != opening.MFCC)
     return screen.each(jobs, lambda job: f"{job[0].corpus}, {extractor.name}", lambda job: run.one(*job))
@@ -183,6 +185,29 @@ def _jobs(where: settings.Locations, corpora: tuple[str, ...]) -> list[Job]:
     if not jobs:
         raise SettingsError(f"no manifest in {where.manifests} has its audio here; see above.")
     return jobs
+
+
+def _require_unlocked(
+    outline: Outlined, options: ExtractionOptions, where: settings.Locations, jobs: Sequence[Job]
+) -> None:
+    """Say before the weights are loaded, which takes seconds, that others are writing all that is to do."""
+    from ser_cache.extraction import choose_folder, plan
+    from ser_cache.store import require_unlocked
+
+    held = []
+    for manifest, _ in jobs:
+        try:
+            folder = choose_folder(where.cache, manifest.corpus, outline, options)
+            if not plan(outline, manifest.utterances, folder, options).todo:
+                return
+            require_unlocked(folder)
+        except LockedError as error:
+            held.append(str(error))
+        except CacheError:  # of this corpus alone: said when its turn comes
+            return
+        else:
+            return
+    raise LockedError(" ".join(held))
 
 
 @dataclass
@@ -268,11 +293,13 @@ def _show_plans(
 ) -> None:
     from ser_cache.extraction import choose_folder, plan
 
-    rows, needed, free = [], 0, 0
+    rows, needed, free, begun = [], 0, 0, False
     for manifest, _ in jobs:
         folder = choose_folder(where.cache, manifest.corpus, outline, options)
         planned = plan(outline, manifest.utterances, folder, options)
         needed, free = needed + planned.bytes, planned.free
+        reserved = any(part.new_rows is None for part in planned.parts)
+        begun |= reserved
         rows.append(
             (
                 manifest.corpus,
@@ -281,14 +308,17 @@ def _show_plans(
                 f"{planned.reused:,}",
                 f"{planned.frames:,}",
                 f"{planned.seconds / 3600:.2f}",
-                screen.size(planned.bytes),
+                "reserved" if reserved and not planned.bytes else screen.size(planned.bytes),
             )
         )
     columns = {"corpus": "left", "folder": "fold", "to do": "right", "cached": "right", "frames": "right"}
     screen.table(
         f"What extracting {outline.name} would do", columns | {"hours": "right", "size": "right"}, rows
     )
-    screen.say(f"{screen.size(needed)} needed, {screen.size(free)} free on the disk of {where.cache}")
+    already = "; parts that were begun have their space already" if begun else ""
+    screen.say(
+        f"{screen.size(needed)} needed, {screen.size(free)} free on the disk of {where.cache}{already}"
+    )
     if needed > free:
         screen.note("It does not fit: choose fewer --layers, or another disk with --cache.")
 

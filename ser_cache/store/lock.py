@@ -9,16 +9,18 @@ import errno
 import fcntl
 import os
 import socket
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 
 from ser_cache.errors import CacheError, LockedError
-from ser_cache.store.part import write_error
+from ser_cache.store.part import NO_SPACE, write_error
 
 LOCK_FILE = ".lock"
 _UNSUPPORTED = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}
+_TRIES, _SECONDS_BETWEEN_TRIES = 5, 0.02
 
 
 @contextmanager
@@ -51,19 +53,40 @@ def folder_lock(folder: Path, *, enabled: bool = True) -> Iterator[None]:
             os.close(descriptor)
 
 
+def require_unlocked(folder: Path) -> None:
+    """Say early that somebody is writing to a folder; that nobody will be soon, only `folder_lock` can say.
+
+    Changes nothing. The lock is shared for an instant, so that several who look never see each other.
+
+    Args:
+        folder: ``<cache>/<backbone>/<corpus>``; it need not exist.
+
+    Raises:
+        LockedError: another process holds it; the message says who.
+    """
+    path = folder / LOCK_FILE
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        _lock(path, descriptor, fcntl.LOCK_SH)
+    except LockedError:
+        if _is_current(path, descriptor):
+            raise
+    except (CacheError, OSError):  # cannot be locked, which matters only to those who write
+        return
+    finally:
+        os.close(descriptor)
+
+
 def _acquire(path: Path) -> int:
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
-            _lock(path, descriptor)
+            _lock(path, descriptor, fcntl.LOCK_EX)
             if _is_current(path, descriptor):
-                started = datetime.now().astimezone().isoformat(timespec="seconds")
-                os.ftruncate(descriptor, 0)
-                os.pwrite(
-                    descriptor,
-                    f"process {os.getpid()} on {socket.gethostname()}, since {started}".encode(),
-                    0,
-                )
+                _sign(descriptor)
                 return descriptor
         except BaseException:
             os.close(descriptor)
@@ -71,9 +94,20 @@ def _acquire(path: Path) -> int:
         os.close(descriptor)
 
 
-def _lock(path: Path, descriptor: int) -> None:
+def _sign(descriptor: int) -> None:
+    """Name the holder, as far as the disk has room: a run whose parts exist needs no more of it."""
+    started = datetime.now().astimezone().isoformat(timespec="seconds")
+    os.ftruncate(descriptor, 0)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}, since {started}".encode(), 0)
+    except OSError as error:
+        if error.errno not in NO_SPACE:
+            raise
+
+
+def _lock(path: Path, descriptor: int, kind: int) -> None:
+    try:
+        _lock_soon(descriptor, kind)
     except BlockingIOError as error:
         holder = os.pread(descriptor, 400, 0).decode(errors="replace") or "another process"
         raise LockedError(
@@ -86,6 +120,16 @@ def _lock(path: Path, descriptor: int) -> None:
             f"the file system of {path.parent} cannot lock ({error.strerror}): make sure that nothing else "
             "writes there, and run again with --no-lock."
         ) from error
+
+
+def _lock_soon(descriptor: int, kind: int) -> None:
+    """Try for a moment: whoever only looks, in `require_unlocked`, is in the way for microseconds."""
+    for _ in range(_TRIES - 1):
+        with suppress(BlockingIOError):
+            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+            return
+        time.sleep(_SECONDS_BETWEEN_TRIES)
+    fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
 
 
 def _is_current(path: Path, descriptor: int) -> bool:

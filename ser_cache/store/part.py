@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from ser_cache.errors import CacheError
 from ser_cache.files import replacing
+from ser_cache.store.failures import FAILURES_FILE
 from ser_cache.store.fingerprint import Fingerprint
 from ser_cache.store.schema import (
     CHECKSUM_DTYPE,
@@ -35,7 +36,8 @@ from ser_cache.store.seal import USER_BLOCK, Span, check_seal, write_seal
 
 _PAGE = 4096  # datasets of a page or more start on one, as maps and direct reads like it
 _ZEROS = bytes(1 << 20)
-_NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+"""What the system says when a disk, a quota or a limit is full."""
 _NO_FALLOCATE = {errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
 
 
@@ -140,7 +142,7 @@ def create_part(
         with replacing(path) as temporary:
             # HDF5 answers a full disk with tracebacks on stderr, so room for what it writes is tried first.
             temporary.touch()
-            _reserve(temporary, _header_bytes(rows), [])
+            _reserve(temporary, _header_bytes(rows), [(0, _header_bytes(rows))])
             positions = _build(temporary, path, fingerprint, rows, width, provenance)
             write_seal(temporary, list(positions.values()))
             zeros = [span for name, span in positions.items() if name != "state"]
@@ -194,15 +196,16 @@ def next_number(paths: Iterable[Path]) -> int:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Delete half-created parts of a killed process; call it only with the folder locked."""
-    for leftover in folder.glob(".*part-*.tmp"):
-        leftover.unlink(missing_ok=True)
+    """Delete the temporary files of a killed process; call it only with the folder locked."""
+    for pattern in (".*part-*.tmp", f".{FAILURES_FILE}.*.tmp"):
+        for leftover in folder.glob(pattern):
+            leftover.unlink(missing_ok=True)
 
 
 def write_error(path: Path, error: OSError) -> CacheError:
     """What to tell the user when the system refuses to write to a part."""
     reason = os.strerror(error.errno) if error.errno else str(error)
-    if error.errno in _NO_SPACE:
+    if error.errno in NO_SPACE:
         return CacheError(
             f"no space left for {path} ({reason}): free some, or set a cache elsewhere with --cache; "
             "then run the same command again, which goes on where it was."

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ser_cache.errors import CacheError
-from ser_cache.store.failures import update_failures
+from ser_cache.store.failures import FAILURES_FILE, read_failures, update_failures
 from ser_cache.store.part import Part, write_error
 from ser_cache.store.schema import (
     CHECKSUM_DTYPE,
@@ -87,17 +87,17 @@ class PartWriter:
         failed, self._failed = self._failed, {}
         if not written and not failed:
             return
-        ids = self.part.ids
+        unlisted = self._list(written, failed)
+        if unlisted is not None:  # these rows stay as they were; what has no line to change is kept
+            listed = read_failures(self.part.path.parent)
+            written, failed = [row for row in written if self.part.ids[row] not in listed], {}
         try:
-            update_failures(
-                self.part.path.parent,
-                added={ids[row]: reason for row, reason in failed.items()},
-                removed=[ids[row] for row in written],
-            )
             _sync(self._descriptor)
         except OSError as error:
             raise write_error(self.part.path, error) from error
         self._mark(dict.fromkeys(written, DONE) | dict.fromkeys(failed, FAILED))
+        if unlisted is not None:
+            raise write_error(self.part.path.with_name(FAILURES_FILE), unlisted) from unlisted
 
     def supersede(self, rows: Iterable[int]) -> None:
         """Retire rows whose audio has changed, or that have no features and left the manifest."""
@@ -126,6 +126,19 @@ class PartWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _list(self, written: Sequence[int], failed: Mapping[int, str]) -> OSError | None:
+        """Bring the failures file up to date; returns the error of a disk that refuses."""
+        ids = self.part.ids
+        try:
+            update_failures(
+                self.part.path.parent,
+                added={ids[row]: reason for row, reason in failed.items()},
+                removed=[ids[row] for row in written],
+            )
+        except OSError as error:
+            return error
+        return None
 
     def _pieces(self, row: int, features: Mapping[str, NDArray[Any]]) -> list[memoryview]:
         """The bytes of a row in the order of `Part.spans`, checked against the part's shapes."""
