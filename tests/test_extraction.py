@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 import subprocess
 import sys
 import threading
@@ -12,6 +13,7 @@ import torch
 from fake_extractor import HOP, FakeCorpus, FakeExtractor
 
 from ser_cache.errors import (
+    AudioError,
     BackboneError,
     CacheError,
     ExtractionError,
@@ -179,6 +181,33 @@ def test_files_that_vanish_or_change_fail_alone(folder, corpus):
     assert "changed since the manifest" in report.failed["clip0011"]
     assert len(content(folder, planned)) == 17
     assert sound(folder)
+
+
+@pytest.mark.parametrize("way", ["gone", "unmounted"])
+def test_audio_that_vanishes_as_a_whole_stops_the_run_and_blames_no_utterance(folder, corpus, tmp_path, way):
+    root = tmp_path / "audio"
+    root.mkdir()
+    (root / "clip").touch()
+    seen: list[Path] = []
+
+    def read(path):
+        seen.append(path)
+        if len(seen) > 12:
+            shutil.rmtree(root, ignore_errors=True)
+            if way == "unmounted":
+                root.mkdir(exist_ok=True)
+            raise AudioError(f"{path} does not exist.")
+        return corpus.read(path)
+
+    options = dataclasses.replace(SMALL, decode_threads=1)
+    with pytest.raises(SettingsError, match="has vanished: bring it back, and run the same command"):
+        extract(FakeExtractor(), corpus.utterances, root, folder, options, None, read)
+    assert not (folder / "failures.csv").exists()
+    root.mkdir(exist_ok=True)
+    report = extract(FakeExtractor(), corpus.utterances, root, folder, options, None, corpus.read)
+    assert report.done + report.reused == len(corpus.utterances)
+    assert report.reused > 0
+    assert not report.failed
 
 
 def test_the_same_file_decoded_to_another_length_has_changed_too(folder, corpus, tmp_path):

@@ -101,6 +101,7 @@ def test_without_readable_audio_and_without_gain_it_stays_fp32(rounding, tmp_pat
     corpus = FakeCorpus.make([6400] * 9)
     wanted = wanted_fingerprint(rounding, ExtractionOptions(), rounding.identity)
     unreadable = FakeCorpus({})
+    (tmp_path / "readme.txt").touch()  # a folder of audio that is not empty
     choice = choose_precision(rounding, corpus.utterances, tmp_path, wanted, unreadable.read)
     assert (choice.precision, choice.measured) == ("fp32", ())
     monkeypatch.setattr(RoundingExtractor, "delays", {"fp32": 0.001, "fp16": 0.03, "bf16": 0.03})

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from ser_cache.audio import Recording
-from ser_cache.errors import SerCacheError
+from ser_cache.errors import SerCacheError, SettingsError
 from ser_cache.extractor import Extractor, Prepared
 from ser_cache.manifest import Utterance, path_of
 
@@ -32,6 +32,9 @@ def load(
     """Decode one utterance, check that it is the manifest's, and prepare it for the model.
 
     A file that is missing, damaged or changed gives a `Failure`; so does one that the extractor refuses.
+
+    Raises:
+        SettingsError: all audio has vanished, as of a disk that was taken away: no utterance is to blame.
     """
     try:
         recording = read(path_of(root, utterance))
@@ -41,7 +44,19 @@ def load(
             )
         return extractor.prepare(recording.samples)
     except (SerCacheError, OSError) as error:
+        if _has_vanished(root):
+            raise SettingsError(
+                f"{root} has vanished: bring it back, and run the same command again to go on from here."
+            ) from error
         return Failure(str(error))
+
+
+def _has_vanished(root: Path) -> bool:
+    """Whether a folder is gone, or empty as the place of a disk that is no longer mounted."""
+    try:
+        return next(root.iterdir(), None) is None
+    except OSError:
+        return True
 
 
 def load_ahead(

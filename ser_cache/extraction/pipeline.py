@@ -20,6 +20,7 @@ from ser_cache.audio import SAMPLE_RATE, Recording, read
 from ser_cache.errors import ExtractionError, SettingsError
 from ser_cache.extraction.batching import batches
 from ser_cache.extraction.loading import Failure, LoadedBatch, load, load_ahead
+from ser_cache.extraction.memory import return_freed_memory
 from ser_cache.extraction.planning import (
     ExtractionOptions,
     ExtractionPlan,
@@ -106,8 +107,8 @@ def extract(
     call tries it again, and it stays failed until that has come to an end. Rows without features whose
     utterance has left the manifest are retired.
 
-    A batch that does not fit into memory is run in halves, and so on. The features of a shrunk batch can
-    differ in their low bits from those of a whole one.
+    A batch that does not fit into memory is run in halves, and so on. The features of a shrunk batch, and of
+    one whose other members failed, can differ in their low bits from those of a whole one.
 
     Args:
         extractor: the model.
@@ -123,7 +124,7 @@ def extract(
         LockedError: another process is writing there.
         CacheError: the disk is full, read-only or cannot lock, or a part is damaged.
         ExtractionError: an utterance failed and ``options.strict`` is set; what was done is kept.
-        SettingsError: the folder of audio does not exist.
+        SettingsError: the folder of audio does not exist, or vanished in mid-run; what was done is kept.
     """
     started = time.perf_counter()
     options = options or ExtractionOptions()
@@ -210,6 +211,7 @@ class _Run:
         with closing(loading), closing(running):
             for outcomes in running:
                 self._settle(part_plan, sink, outcomes)
+                return_freed_memory()
 
     def _waits(self, loading: Iterator[LoadedBatch]) -> Iterator[LoadedBatch]:
         """The loaded batches, with the time spent waiting for each counted."""
