@@ -19,6 +19,7 @@ from ser_cache.extraction.writing import Outcome
 from ser_cache.extractor import Extractor, Prepared
 from ser_cache.store import CODECS, INT8_STEPS, Codec, Fingerprint, stored_frames
 
+_MARGIN = 0.99
 _OUT_OF_MEMORY = ("DefaultCPUAllocator", "not enough memory", "CUBLAS_STATUS_ALLOC_FAILED")
 _ELEMENTS = {"<f2": torch.float16, "<f4": torch.float32, "|i1": torch.int8}
 
@@ -37,7 +38,8 @@ class EncodedLayer:
         scale: (utterances, width) float32; None where the codec has none.
         mean: (utterances, width) float32, time means before averaging and codec.
         std: (utterances, width) float32, population deviations over time, likewise.
-        largest: (utterances,) float32, the largest absolute value that is stored; NaN if there is one.
+        largest: (utterances,) float32, the largest absolute value that is stored, or a bound of it where
+            that is enough to know that the codec holds it; NaN if there is one.
     """
 
     hidden: Sequence[torch.Tensor]
@@ -61,7 +63,7 @@ class ClipEncoder:
 
     def __call__(self, states: torch.Tensor) -> EncodedLayer:
         """Encode one layer, (frames of all utterances, width) in float32."""
-        hidden, scales, means, variances, largest = [], [], [], [], []
+        hidden, scales, means, variances = [], [], [], []
         for clip in torch.split(states, self._frames):
             mean = clip.mean(dim=0)
             means.append(mean)
@@ -69,19 +71,34 @@ class ClipEncoder:
             centred = clip - mean
             variances.append(centred.mul_(centred).mean(dim=0))
             kept = clip if self._average == 1 else _averaged(clip, self._average)
-            largest.append(torch.stack(kept.aminmax()).abs().max())
             if self._codec.scaled:
                 scale = kept.abs().amax(dim=0) / INT8_STEPS
                 scales.append(scale)
                 kept = _in_steps(kept, scale)
             hidden.append(kept)
+        mean, deviation = torch.stack(means), torch.stack(variances).sqrt_()
         return EncodedLayer(
             hidden=hidden,
             scale=torch.stack(scales) if scales else None,
-            mean=torch.stack(means),
-            std=torch.stack(variances).sqrt_(),
-            largest=torch.stack(largest),
+            mean=mean,
+            std=deviation,
+            largest=self._largest(states, mean, deviation),
         )
+
+    def _largest(self, states: torch.Tensor, mean: torch.Tensor, deviation: torch.Tensor) -> torch.Tensor:
+        """A bound for each clip, and where the codec might not hold that, its largest absolute value.
+
+        No value is further from the mean than the deviation times the root of the frames, so that few clips
+        need another look at all their values. Averaging frames makes none larger.
+        """
+        frames = torch.tensor(self._frames)
+        largest = (mean.abs() + deviation * frames.sqrt()[:, None]).amax(dim=1)
+        # Written so that NaN is not near enough to be sure of; the margin is for the bound's own rounding.
+        for index in (~(largest < _MARGIN * self._codec.largest)).nonzero()[:, 0].tolist():
+            clip = torch.split(states, self._frames)[index]
+            kept = clip if self._average == 1 else _averaged(clip, self._average)
+            largest[index] = torch.stack(kept.aminmax()).abs().max()
+        return largest
 
 
 class PaddedEncoder:

@@ -20,7 +20,7 @@ from ser_cache.audio import SAMPLE_RATE, Recording, read
 from ser_cache.errors import ExtractionError, SettingsError
 from ser_cache.extraction.batching import batches
 from ser_cache.extraction.loading import Failure, LoadedBatch, load, load_ahead
-from ser_cache.extraction.memory import return_freed_memory
+from ser_cache.extraction.memory import FreedMemory
 from ser_cache.extraction.planning import (
     ExtractionOptions,
     ExtractionPlan,
@@ -208,10 +208,11 @@ class _Run:
         running = run_ahead(
             waits, lambda item: self._outcomes(part, *item, missing), model_threads(self.device)
         )
+        freed = FreedMemory()
         with closing(loading), closing(running):
             for outcomes in running:
                 self._settle(part_plan, sink, outcomes)
-                return_freed_memory()
+                freed.settle()
 
     def _waits(self, loading: Iterator[LoadedBatch]) -> Iterator[LoadedBatch]:
         """The loaded batches, with the time spent waiting for each counted."""

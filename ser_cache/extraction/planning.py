@@ -73,7 +73,7 @@ class ExtractionOptions:
     strict: bool = False
     lock: bool = True
     part_bytes: int = 8 << 30
-    flush_seconds: float = 5.0
+    flush_seconds: float = 1.0
 
     def __post_init__(self) -> None:
         if self.codec is not None and self.codec not in CODECS:
