@@ -8,15 +8,14 @@ where it was.
 
 import argparse
 import json
-import platform
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from machine import machine
 
 from ser_cache import settings
 from ser_cache.backbones.loading import BackboneOptions
@@ -24,7 +23,6 @@ from ser_cache.errors import SerCacheError
 from ser_cache.extraction import ExtractionOptions, choose_folder, extract
 from ser_cache.extraction import Progress as Extracted
 from ser_cache.extraction.opening import MFCC, load_extractor
-from ser_cache.extraction.running import usable_processors
 from ser_cache.extractor import Extractor
 from ser_cache.files import write_text
 from ser_cache.heads import HEADS
@@ -81,8 +79,8 @@ class Study:
             _tell(f"{folder.parent.name} {manifest.corpus}: {now.utterances} of {now.total} extracted")
 
         report = extract(extractor, manifest.utterances, root, folder, options, show)
-        if report.failed:
-            _tell(f"{folder}: {len(report.failed)} failed, left out of everything", last=True)
+        failed = f", {len(report.failed)} failed and left out of everything" if report.failed else ""
+        _tell(f"{folder}: {report.done} extracted, {report.reused} reused{failed}", last=True)
         return folder
 
     def scores(self, folder: Path, manifest: Manifest, heads: Sequence[str]) -> dict[str, list[float]]:
@@ -96,6 +94,8 @@ class Study:
 
         with open_features(folder, manifest.utterances) as features:
             summaries = probe(features, manifest, options, self.where.runs, show)
+        for summary in summaries:
+            _tell(f"{summary.folder}: {'reused' if summary.reused else 'trained'}", last=True)
         return {summary.head: _fold_scores(summary.folder) for summary in summaries}
 
 
@@ -179,17 +179,15 @@ def markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def machine() -> str:
-    """The processor, how many of its cores this process may use, and the versions of libraries, in a line."""
-    versions = [f"{name} {version(name)}" for name in _LIBRARIES]
-    cores = f"{_processor()}, {usable_processors()} cores"
-    return "; ".join([cores, ", ".join([f"Python {platform.python_version()}", *versions])])
+def heading() -> str:
+    """The machine, and the versions of what computes."""
+    return machine(*_LIBRARIES)
 
 
 def write_figures(path: Path | None, figures: Mapping[str, Any]) -> None:
     """Write the figures as JSON, where a file was named."""
     if path is not None:
-        write_text(path, json.dumps({"machine": machine(), **figures}, indent=2, default=asdict) + "\n")
+        write_text(path, json.dumps({"machine": heading(), **figures}, indent=2, default=asdict) + "\n")
 
 
 def run(main: Callable[[], None]) -> None:
@@ -205,15 +203,6 @@ def _fold_scores(folder: Path) -> list[float]:
 
 
 def _tell(line: str, *, last: bool = False) -> None:
-    """Progress, on standard error, so that standard output holds the tables alone."""
+    """Progress, on standard error, so that standard output holds the tables alone; a log gets last lines."""
     if sys.stderr.isatty() or last:
         print(f"\r{line:<100}", end="\n" if last else "", file=sys.stderr, flush=True)
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()

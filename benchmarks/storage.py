@@ -23,7 +23,7 @@ from paired_folds import (
     Paired,
     Study,
     add_arguments,
-    machine,
+    heading,
     markdown,
     over_folds,
     paired,
@@ -88,7 +88,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         _check_alike(corpus)
     figures: dict[str, Any] = {"model": extractor.name, "sizes": sizes(corpora, variants)}
     figures["speeds"] = speeds(corpora[0], variants)
-    print(machine() + "\n")
+    print(heading() + "\n")
     print_costs(figures["sizes"], figures["speeds"])
     if EXACT in variants:
         figures["errors"] = {c.manifest.corpus: errors(c, variants) for c in corpora}

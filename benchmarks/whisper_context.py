@@ -17,7 +17,7 @@ import numpy as np
 from paired_folds import (
     Study,
     add_arguments,
-    machine,
+    heading,
     markdown,
     over_folds,
     paired,
@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     study = study_of(arguments)
     extractors = {context: study.extractor(context) for context in CONTEXTS}
     figures: dict[str, Any] = {"model": extractors["audio"].name}
-    print(machine() + "\n")
+    print(heading() + "\n")
     if arguments.clips:
         figures["seconds_per_second"] = speeds(study, extractors, arguments.clips)
         print_speeds(figures["seconds_per_second"], arguments.clips)

@@ -36,8 +36,9 @@ def table(text, title):
     return [line.strip("| ").split(" | ") for line in lines if line.startswith("|")][2:]
 
 
-def test_storage_measures_every_variant_and_repeats_nothing(corpus, script, capsys):
+def test_storage_measures_every_variant_and_repeats_nothing(corpus, script, capsys, monkeypatch):
     storage = script("storage")
+    monkeypatch.setattr(storage, "ROUNDS", 1)
     json_file = corpus.home / "storage.json"
     command = ["mfcc", "tones", *corpus.arguments, "--json", str(json_file), "--alternatives"]
     storage.main(command)
