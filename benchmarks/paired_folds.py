@@ -173,9 +173,9 @@ def study_of(arguments: argparse.Namespace) -> Study:
     return Study(arguments.model, tuple(corpora), where, arguments.folds, heads, protocol)
 
 
-def markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table; the first column to the left, the others to the right."""
-    lines = [columns, ["---", *["---:"] * (len(columns) - 1)], *rows]
+def markdown(columns: Sequence[str], rows: Sequence[Sequence[str]], names: int = 1) -> str:
+    """A table; the first columns, which hold names, to the left, the others to the right."""
+    lines = [columns, ["---"] * names + ["---:"] * (len(columns) - names), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
@@ -204,5 +204,7 @@ def _fold_scores(folder: Path) -> list[float]:
 
 def _tell(line: str, *, last: bool = False) -> None:
     """Progress, on standard error, so that standard output holds the tables alone; a log gets last lines."""
-    if sys.stderr.isatty() or last:
+    if sys.stderr.isatty():
         print(f"\r{line:<100}", end="\n" if last else "", file=sys.stderr, flush=True)
+    elif last:
+        print(line, file=sys.stderr, flush=True)

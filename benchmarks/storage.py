@@ -92,10 +92,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     print_costs(figures["sizes"], figures["speeds"])
     if EXACT in variants:
         figures["errors"] = {c.manifest.corpus: errors(c, variants) for c in corpora}
-        print_errors(figures["errors"], "Relative error against fp32")
+        note = (
+            "Norm of the difference over the norm, all utterances; an average stands for each frame it is of."
+        )
+        print_errors(figures["errors"], "Relative error against fp32", note)
         if arguments.alternatives:
             figures["alternatives"] = {c.manifest.corpus: alternatives(c) for c in corpora}
-            print_errors(figures["alternatives"], "Ways of using eight bits, relative error against fp32")
+            title = "Ways of using eight bits, relative error against fp32"
+            print_errors(figures["alternatives"], title, "As above, every tenth utterance.")
     write_figures(arguments.json, figures)  # what is known so far: training takes longest
     if study.heads:
         figures["macro_f1"] = {c.manifest.corpus: losses(study, c) for c in corpora}
@@ -288,17 +292,17 @@ def _blocked(states: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.concatenate([_scaled(block) for block in np.split(states, cuts, axis=1)], axis=1)
 
 
-def print_errors(found: Mapping[str, Mapping[str, Mapping[int, float]]], title: str) -> None:
+def print_errors(found: Mapping[str, Mapping[str, Mapping[int, float]]], title: str, note: str) -> None:
     """One row a corpus and variant, one column a layer."""
     print(f"### {title}, percent\n")
     layers = sorted({layer for by_name in found.values() for error in by_name.values() for layer in error})
     rows = [
-        [corpus, name, *(f"{100 * error[layer]:.2g}" for layer in layers)]
+        [corpus, name, *(f"{100 * error[layer]:.3g}" for layer in layers)]
         for corpus, by_name in found.items()
         for name, error in by_name.items()
     ]
-    print(markdown(["corpus", "variant", *(f"layer {layer}" for layer in layers)], rows))
-    print("\nNorm of the difference over the norm. An average stands for each frame it is the mean of.\n")
+    print(markdown(["corpus", "variant", *(f"layer {layer}" for layer in layers)], rows, names=2))
+    print(f"\n{note}\n")
 
 
 def losses(study: Study, corpus: Corpus) -> dict[str, dict[str, Any]]:
