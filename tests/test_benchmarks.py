@@ -40,7 +40,8 @@ def test_storage_measures_every_variant_and_repeats_nothing(corpus, script, caps
     storage = script("storage")
     monkeypatch.setattr(storage, "ROUNDS", 1)
     json_file = corpus.home / "storage.json"
-    command = ["mfcc", "tones", *corpus.arguments, "--json", str(json_file), "--alternatives"]
+    command = ["mfcc", "tones", *corpus.arguments, "--heads", "linear,multilayer"]
+    command += ["--json", str(json_file), "--alternatives"]
     storage.main(command)
     first = capsys.readouterr().out
     assert [row[0] for row in table(first, "Size")] == list(storage.VARIANTS)
@@ -49,10 +50,10 @@ def test_storage_measures_every_variant_and_repeats_nothing(corpus, script, caps
     ]
     assert len(table(first, "Ways of using eight bits")) == 3
     losses = table(first, "Macro F1")
-    assert [row[0] for row in losses] == ["tones linear", "tones nonlinear", "tones multilayer"]
+    assert [row[0] for row in losses] == ["tones linear", "tones multilayer"]
     # The linear head trains from the time means, which no codec touches.
     assert losses[0][2:] == ["+0.0 ± 0.0 (0/5)"] * 5
-    assert [row[-1] for row in losses[1:]] == ["none"] * 2
+    assert losses[1][-1] == "none"  # time means do not serve it
     figures = json.loads(json_file.read_text())
     assert figures["errors"]["tones"]["fp16"]["1"] < figures["errors"]["tones"]["int8"]["1"] < 0.02
 
@@ -79,11 +80,11 @@ def test_a_study_reuses_what_the_commands_made(corpus, script, capsys):
 def test_whisper_contexts_are_compared_and_nothing_is_repeated(corpus, script, capsys, tmp_path):
     context = script("whisper_context")
     model = save_whisper(tmp_path / "small-whisper")
-    command = [str(model), "tones", *corpus.arguments, "--clips", "4", "--heads", "linear,multilayer"]
+    command = [str(model), "tones", *corpus.arguments, "--clips", "4", "--heads", "linear,nonlinear"]
     context.main(command)
     first = capsys.readouterr().out
     assert [row[0] for row in table(first, "Speed")] == ["audio", "full"]
-    assert [row[0] for row in table(first, "Macro F1")] == ["tones linear", "tones multilayer"]
+    assert [row[0] for row in table(first, "Macro F1")] == ["tones linear", "tones nonlinear"]
     before = written(corpus.home)
     assert {path.parent.parent.name for path in before if path.suffix == ".h5"} >= {
         "small-whisper",
