@@ -1,4 +1,5 @@
 # Two commands on a fresh machine: `make demo` and `make test`. Both build the virtual environment first.
+# `make bench` takes about ten minutes, needs no data, and wants a machine that does nothing else.
 # Another interpreter: make PYTHON=python3.12 demo
 
 PYTHON ?= python3
@@ -6,7 +7,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
-.PHONY: demo test check format clean
+.PHONY: demo test check format bench clean
 .DELETE_ON_ERROR:
 
 demo: $(INSTALLED)
@@ -23,6 +24,14 @@ check: $(INSTALLED)
 format: $(INSTALLED)
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+# Small enough for any machine; each script says how to run it on real data and at full size.
+bench: $(INSTALLED)
+	$(BIN)/python benchmarks/extraction.py untrained:wav2vec2-base --clips 60 --repeats 2
+	$(BIN)/python benchmarks/store.py --layers 13 --frames 5000 --width 768 --repeats 5
+	$(BIN)/python benchmarks/memory.py
+	$(BIN)/python benchmarks/flips.py
+	$(BIN)/python benchmarks/kills.py
 
 # The marker is newer than what decides the environment's content; touching either file installs again.
 $(INSTALLED): pyproject.toml constraints.txt

@@ -1,10 +1,12 @@
 """Extraction against the bare forward of the same batches, and against the script that people write.
 
-python benchmarks/extraction.py manifests/emovo.csv ~/corpora/EMOVO whisper-tiny.en/ untrained:wav2vec2-base
-python benchmarks/extraction.py manifests/emovo.csv ~/corpora/EMOVO untrained:xls-r --device cuda
+python benchmarks/extraction.py untrained:wav2vec2-base
+python benchmarks/extraction.py whisper-tiny.en/ --manifest manifests/emovo.csv --root ~/corpora/EMOVO
+python benchmarks/extraction.py untrained:xls-r untrained:whisper-medium --device cuda --clips 1000
 
 A model is anything that `ser extract --model` takes, or untrained:wav2vec2-base, untrained:xls-r,
 untrained:whisper-medium: random weights of that size, made in a temporary folder, as fast as trained ones.
+Without a manifest it takes `--clips` made-up clips of 1 to 6 s.
 
 - bare: the forward alone, over the very batches of the extraction, prepared and in memory, each product
   shared out between all threads, results thrown away.
@@ -35,6 +37,7 @@ import soundfile
 import torch
 import transformers
 from machine import machine
+from made_up_corpus import listed, write_tones
 
 from ser_cache.audio import SAMPLE_RATE, read
 from ser_cache.backbones.loading import BackboneOptions, load
@@ -87,12 +90,17 @@ def main() -> None:
     """Measure every model and print a table of each."""
     arguments = _arguments()
     print(f"{machine('torch', 'transformers')}; {torch.get_num_threads()} threads\n")
-    manifest = read_manifest(arguments.manifest)
     results = {}
     for model in arguments.models:
-        with tempfile.TemporaryDirectory(dir=arguments.folder) as temporary:
-            case = _case(model, manifest.utterances[:: arguments.clips_every], arguments, Path(temporary))
-            results[model] = measure(case, arguments.repeats, Path(temporary))
+        with tempfile.TemporaryDirectory(dir=arguments.folder) as name:
+            temporary = Path(name)
+            if arguments.manifest is None:
+                root = write_tones(temporary / "tones", arguments.clips, 1.0, 6.0)
+                utterances = listed(root)
+            else:
+                root, utterances = arguments.root, read_manifest(arguments.manifest).utterances
+            case = _case(model, utterances[:: arguments.take_every], root, arguments, temporary)
+            results[model] = measure(case, arguments.repeats, temporary)
             report(case, results[model])
     if arguments.json:
         arguments.json.write_text(json.dumps(results, indent=2) + "\n")
@@ -155,7 +163,7 @@ def _report_peak(case: Case, seconds: float) -> None:
 
 
 def _case(
-    model: str, utterances: Sequence[Utterance], arguments: argparse.Namespace, temporary: Path
+    model: str, utterances: Sequence[Utterance], root: Path, arguments: argparse.Namespace, temporary: Path
 ) -> Case:
     folder = _untrained(model, temporary / "model") if model.startswith("untrained:") else model
     options = BackboneOptions(
@@ -165,7 +173,7 @@ def _case(
     device = str(extractor.device).split(":")[0]  # type: ignore[attr-defined]
     storing = ExtractionOptions(codec=arguments.codec, batch_seconds=arguments.batch_seconds)
     shown = model if model.startswith("untrained:") else extractor.name
-    return Case(shown, folder, extractor, utterances, arguments.root, device, arguments.every, storing)
+    return Case(shown, folder, extractor, utterances, root, device, arguments.every, storing)
 
 
 def _untrained(model: str, folder: Path) -> str:
@@ -242,9 +250,10 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("manifest", type=Path)
-    parser.add_argument("root", type=Path, help="folder of the corpus's audio, 16 kHz mono")
     parser.add_argument("models", nargs="+")
+    parser.add_argument("--manifest", type=Path)
+    parser.add_argument("--root", type=Path, help="the manifest's folder of audio, 16 kHz mono")
+    parser.add_argument("--clips", type=int, default=150, help="made-up clips where there is no manifest")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--precision", default="fp32")
@@ -252,12 +261,13 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--codec", default=None)
     parser.add_argument("--batch-seconds", type=float, default=None)
     parser.add_argument("--every", type=int, default=8, help="clips for the usual script; 0 leaves it out")
-    parser.add_argument(
-        "--clips-every", type=int, default=1, help="take every n-th utterance of the manifest"
-    )
+    parser.add_argument("--take-every", type=int, default=1, help="take every n-th utterance of the manifest")
     parser.add_argument("--folder", type=Path, default=None, help="where to put temporary files")
     parser.add_argument("--json", type=Path)
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if bool(arguments.manifest) != bool(arguments.root):
+        parser.error("--manifest and --root go together")
+    return arguments
 
 
 if __name__ == "__main__":

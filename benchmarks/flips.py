@@ -13,7 +13,6 @@ Regions: "header" is what HDF5 writes and the constant columns, "padding" runs o
 """
 
 import argparse
-import platform
 import shutil
 import sys
 import tempfile
@@ -22,8 +21,8 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-import h5py
 import numpy as np
+from machine import machine
 from numpy.typing import NDArray
 
 from ser_cache.store import (
@@ -90,8 +89,7 @@ def report(path: Path, flips: int, per_region: int, generator: np.random.Generat
     for name in names:
         print(f"| {name} | {lengths[name]:,} | {total[name]:,} | {found[name]:,} |")
     print(f"| all | {size:,} | {total.total():,} | {found.total():,} |")
-    versions = f"Python {platform.python_version()}, NumPy {np.__version__}, h5py {h5py.__version__}"
-    print(f"\n{seconds:.1f} s; {versions}")
+    print(f"\n{seconds:.1f} s; {machine('numpy', 'h5py')}")
     if verify_part(path) or found != total:
         sys.exit("not every flip was found")
 

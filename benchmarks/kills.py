@@ -15,7 +15,6 @@ At the end hidden states, means and deviations must equal the undisturbed run's,
 """
 
 import argparse
-import platform
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
@@ -23,9 +22,10 @@ from pathlib import Path
 
 import killing
 import numpy as np
-import soundfile
 import torch
 import transformers
+from machine import machine
+from made_up_corpus import listed, write_tone, write_tones
 
 from ser_cache import audio
 from ser_cache.backbones.loading import BackboneOptions
@@ -38,7 +38,6 @@ from ser_cache.store import DONE, open_features, open_part, part_paths, read_sta
 
 CLIPS, PARTS = 36, 3
 BATCH_SECONDS, FLUSH_SECONDS = 3.0, 0.02
-RATE = audio.SAMPLE_RATE
 
 
 def main() -> None:
@@ -47,7 +46,7 @@ def main() -> None:
     torch.set_num_threads(1)  # a pool of threads would not survive the fork
     with tempfile.TemporaryDirectory(prefix="kills-") as name:
         folder = Path(name)
-        root = arguments.root or write_tones(folder / "tones")
+        root = arguments.root or write_corpus(folder / "tones")
         utterances = (
             read_manifest(arguments.manifest).utterances[: arguments.limit]
             if arguments.manifest
@@ -88,29 +87,11 @@ def parse() -> argparse.Namespace:
     return arguments
 
 
-def write_tones(root: Path) -> Path:
-    """Write clips of 0.2 to 1.2 s, and one of 10 ms."""
-    root.mkdir()
-    dice = np.random.default_rng(0)
-    for number in range(CLIPS):
-        seconds = dice.uniform(0.2, 1.2) if number else 0.01
-        moments = np.arange(int(seconds * RATE)) / RATE
-        clip = 0.3 * np.sin(2 * np.pi * dice.uniform(100, 400) * moments)
-        soundfile.write(root / f"{number:03d}.wav", clip + dice.normal(scale=0.01, size=clip.shape), RATE)
+def write_corpus(root: Path) -> Path:
+    """Clips of 0.2 to 1.2 s, and one of 10 ms, too short for a frame."""
+    write_tones(root, CLIPS - 1, 0.2, 1.2)
+    write_tone(root / "short.wav", np.random.default_rng(1), 0.01)
     return root
-
-
-def listed(root: Path) -> tuple[Utterance, ...]:
-    """The utterances of a folder of WAV files; their labels mean nothing."""
-    found = []
-    for path in sorted(root.glob("*.wav")):
-        recording = audio.read(path)
-        found.append(
-            Utterance(
-                path.stem, path.name, "s1", "neutral", "N", "en", len(recording.samples), recording.sha256
-            )
-        )
-    return tuple(found)
 
 
 def small_models(folder: Path) -> list[Path]:
@@ -210,8 +191,7 @@ def half_filled(
 def show(tallies: dict[str, killing.Tally], clips: int, phases: Sequence[str]) -> None:
     """Print what happened as Markdown."""
     print(
-        f"{platform.machine()}, {platform.system()}; torch {torch.__version__}, "
-        f"transformers {transformers.__version__}; {clips} clips in about {PARTS} parts, batches of "
+        f"{machine('torch', 'transformers')}; {clips} clips in about {PARTS} parts, batches of "
         f"{BATCH_SECONDS:g} s, a flush every {FLUSH_SECONDS * 1000:.0f} ms\n"
     )
     print("| | kills | rounds | resumes | done rows verified | equal to the undisturbed run |")

@@ -1,17 +1,17 @@
 """Peak anonymous memory of an extraction, over a corpus and over the same corpus four times.
 
-python benchmarks/memory.py manifests/emovo.csv ~/corpora/EMOVO MODEL
+python benchmarks/memory.py
+python benchmarks/memory.py whisper-tiny.en/ --manifest manifests/emovo.csv --root ~/corpora/EMOVO
 
-It must not grow with the corpus. The larger corpus is the same files under further ids, so nothing else
-differs. Each run has a process of its own, whose RssAnon (Linux, /proc/PID/status) this one reads 20 times a
-second; pages of mapped or cached files do not count, they are given back when something else needs them. What
-the process holds before the first batch (libraries and weights) is shown apart, and so is the mean over each
-quarter of the run: a leak shows there first.
+It must not grow with the corpus. Without arguments: a small random wav2vec 2.0 over made-up clips. The larger
+corpus is the same files under further ids, so nothing else differs. Each run has a process of its own, whose
+RssAnon (Linux, /proc/PID/status) this one reads 20 times a second; pages of mapped or cached files do not
+count, they are given back when something else needs them. What the process holds before the first batch
+(libraries and weights) is shown apart, and so is the mean over each quarter of the run: a leak shows there
+first.
 """
 
 import argparse
-import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -21,6 +21,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from machine import machine
+from made_up_corpus import listed, write_tones
 
 SECONDS_BETWEEN_SAMPLES = 0.05
 LOADED = "loaded"
@@ -48,17 +50,34 @@ def main() -> None:
     if arguments.copies:
         extract_copies(arguments)
         return
-    import torch
+    with tempfile.TemporaryDirectory(prefix="memory-") as name:
+        report(with_defaults(arguments, Path(name)))
 
+
+def with_defaults(arguments: argparse.Namespace, temporary: Path) -> argparse.Namespace:
+    """The arguments, with a small random model and made-up clips where none were given."""
+    if arguments.model is None:
+        from ser_cache.backbones.untrained import save_untrained_wav2vec2
+
+        arguments.model = temporary / "random-wav2vec2"
+        save_untrained_wav2vec2(arguments.model)
+    if arguments.root is None:
+        arguments.root = write_tones(temporary / "tones", arguments.clips, 1.0, 6.0)
+    return arguments
+
+
+def report(arguments: argparse.Namespace) -> None:
+    """Measure both sizes."""
+    corpus = arguments.manifest.stem if arguments.manifest else f"{arguments.clips} made-up clips"
     print(
-        f"{cpu()}, {len(os.sched_getaffinity(0))} processors; torch {torch.__version__}; "
-        f"{arguments.model.name}, {arguments.manifest.stem}, batches of {arguments.batch_seconds:g} s\n"
+        f"{machine('torch', 'transformers')}; {arguments.model.name}, {corpus}, "
+        f"batches of {arguments.batch_seconds:g} s\n"
     )
     print("| | MiB after loading | peak MiB | above loading | mean MiB in each quarter | seconds |")
     print("|---|---|---|---|---|---|")
     peaks = []
     for copies in arguments.sizes:
-        usage = measure(copies)
+        usage = measure(arguments, copies)
         peaks.append(usage.samples.max())
         quarters = ", ".join(f"{quarter.mean() / MIB:.0f}" for quarter in np.array_split(usage.samples, 4))
         print(
@@ -74,18 +93,25 @@ def main() -> None:
 def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("manifest", type=Path)
-    parser.add_argument("root", type=Path, help="the manifest's folder of audio")
-    parser.add_argument("model", type=Path, help="a folder with a checkpoint")
-    parser.add_argument("--batch-seconds", type=float, default=60.0)
+    parser.add_argument("model", type=Path, nargs="?", help="a folder with a checkpoint")
+    parser.add_argument("--manifest", type=Path)
+    parser.add_argument("--root", type=Path, help="the manifest's folder of audio")
+    parser.add_argument("--clips", type=int, default=400, help="made-up clips where there is no manifest")
+    parser.add_argument("--batch-seconds", type=float, default=20.0)
     parser.add_argument("--sizes", type=int, nargs="+", default=[1, 4], help="how many times the corpus")
     parser.add_argument("--copies", type=int, default=0, help=argparse.SUPPRESS)  # in the measured process
-    return parser.parse_args(words)
+    arguments = parser.parse_args(words)
+    if arguments.manifest and not arguments.root:
+        parser.error("--manifest needs --root")
+    return arguments
 
 
-def measure(copies: int) -> Usage:
+def measure(arguments: argparse.Namespace, copies: int) -> Usage:
     """Extract in a process of its own, and watch its memory."""
-    command = [sys.executable, __file__, *sys.argv[1:], "--copies", str(copies)]
+    command = [sys.executable, __file__, str(arguments.model), "--root", str(arguments.root)]
+    if arguments.manifest is not None:
+        command += ["--manifest", str(arguments.manifest)]
+    command += ["--batch-seconds", str(arguments.batch_seconds), "--copies", str(copies)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline().strip() == LOADED, "the extraction did not start; see above"
@@ -114,10 +140,11 @@ def extract_copies(arguments: argparse.Namespace) -> None:
     from ser_cache.extraction import ExtractionOptions, encoding, extract, opening  # noqa: F401 - loaded now
     from ser_cache.manifest import read_manifest
 
+    once = read_manifest(arguments.manifest).utterances if arguments.manifest else listed(arguments.root)
     utterances = [
         replace(utterance, id=f"{utterance.id}@{copy}")
         for copy in range(arguments.copies)
-        for utterance in read_manifest(arguments.manifest).utterances
+        for utterance in once
     ]
     extractor = opening.load_extractor(str(arguments.model), BackboneOptions(local_files_only=True))
     options = ExtractionOptions(batch_seconds=arguments.batch_seconds)
@@ -125,13 +152,6 @@ def extract_copies(arguments: argparse.Namespace) -> None:
         print(LOADED, flush=True)
         report = extract(extractor, utterances, arguments.root, Path(name) / "model" / "corpus", options)
     assert report.done == len(utterances), report.failed
-
-
-def cpu() -> str:
-    """The processor's name, where the system says it."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    return next((line.partition(": ")[2] for line in lines if "model name" in line), platform.machine())
 
 
 if __name__ == "__main__":

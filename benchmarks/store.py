@@ -21,18 +21,17 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
 from time import perf_counter
 from typing import Any
 
 import numpy as np
+from machine import machine
 from store_formats import FORMATS, LONGEST, Ceiling, Features, Format, Shape, Store, lhotse_io
 
 SECONDS_A_FORMAT = 20.0
@@ -49,7 +48,7 @@ def main() -> None:
     if lhotse_io is None:
         print("lhotse cannot be imported and is left out: pip install lhotse lilcom\n")
     features = Features(shape)
-    machine = _machine()
+    load = os.getloadavg()[0]
     root = Path(tempfile.mkdtemp(prefix="store-benchmark-", dir=arguments.folder))
     try:
         formats = [kind(features, root / (kind.source or kind).__name__) for kind in FORMATS]
@@ -57,7 +56,8 @@ def main() -> None:
         writing = profile(features, root / "profile")
     finally:
         shutil.rmtree(root)
-    results["machine"] = machine | {"load at the end": os.getloadavg()[0]}
+    results["machine"] = machine("numpy", "h5py", "lhotse", "lilcom")
+    results["load"] = [load, os.getloadavg()[0]]
     results["shape"] = vars(arguments) | {"utterances": len(features.lengths), "fp16 bytes": features.bytes}
     results["writing"] = writing
     report(results, formats, features)
@@ -166,7 +166,7 @@ def profile(features: Features, folder: Path) -> dict[str, float]:
 
 def report(results: dict[str, Any], formats: Sequence[Format], features: Features) -> None:
     """Print the machine and the tables."""
-    print(", ".join(f"{key}: {value}" for key, value in results["machine"].items()), end="\n\n")
+    print(f"{results['machine']}; load {results['load'][0]:.1f} to {results['load'][1]:.1f}\n")
     shape, total = features.shape, features.bytes
     print(
         f"{shape.layers} layers x {shape.frames} frames x {shape.width}, {len(features.lengths)} utterances "
@@ -207,22 +207,6 @@ def _ratio(times: Times, slower: str, faster: str) -> float:
     """The median over the rounds of two times taken in the same round."""
     both = times[slower].keys() & times[faster].keys()
     return median(times[slower][number] / times[faster][number] for number in both)
-
-
-def _machine() -> dict[str, Any]:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        model = next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        model = platform.processor() or platform.machine()
-    machine: dict[str, Any] = {"CPU": model, "cores": os.cpu_count(), "system": platform.platform()}
-    machine["Python"] = platform.python_version()
-    for library in ("numpy", "h5py", *(("lhotse", "lilcom") if lhotse_io else ())):
-        try:
-            machine[library] = version(library)
-        except PackageNotFoundError:
-            machine[library] = "unknown"
-    return machine | {"load at the start": os.getloadavg()[0]}
 
 
 def _arguments() -> argparse.Namespace:
