@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-GROWTH = 128 << 20
+GROWTH = 64 << 20
 """Bytes by which memory may grow before what is free in it is given back."""
 
 
