@@ -15,10 +15,12 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     import torch
 
+PRECISION = "precision"
+"""The entry of an identity that says in which of ``PRECISIONS`` a model computes."""
 AUTO = "auto"
 """Stands for the precision that ``extraction.precision`` finds by measuring."""
 PRECISIONS = ("fp32", "bf16", "fp16")
-"""Number formats a model may compute its matrix products in; everything between them stays in fp32."""
+"""Number formats a model may compute its products in; the sum through its blocks stays in fp32."""
 Prepared = Any
 """One utterance, ready for the model; only the extractor that made it knows what it is."""
 EmitLayer = Callable[[int, "torch.Tensor"], None]

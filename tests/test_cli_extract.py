@@ -7,6 +7,7 @@ import small_models
 from small_corpora import PATTERN, write_tone_corpus
 
 from ser_cache.cli import run
+from ser_cache.extraction import precision
 from ser_cache.manifest import read_manifest
 from ser_cache.store import open_features
 
@@ -132,3 +133,18 @@ def test_precision_means_nothing_to_mfcc(tones, capsys):
     assert "'precision' means nothing to it" in capsys.readouterr().err
     assert run(["extract", "--model", "mfcc"]) == 0
     assert "computing" not in capsys.readouterr().err
+
+
+def test_auto_keeps_to_what_each_corpus_is_cached_in(tones, model, monkeypatch, capsys):
+    root = write_tone_corpus(tones.parent / "a-new-one")
+    assert run(["manifest", "a-new-one", str(root), "--pattern", PATTERN]) == 0
+    assert extract(model) == 0
+    monkeypatch.setattr(precision, "choose_precision", lambda *_: precision.PrecisionChoice("bf16"))
+    assert run(["extract", "--model", str(model)]) == 0
+    said = capsys.readouterr()
+    assert "computing in bf16" in said.err
+    assert "tiny tones: nothing new" in said.out
+    assert precision.cached_precision(Path("cache/tiny/a-new-one")) == "bf16"
+    assert precision.cached_precision(Path("cache/tiny/tones")) == "fp32"
+    assert run(["extract", "--model", str(model), "--layers", "1"]) == 0
+    assert [path.name for path in Path("cache").iterdir()] == ["tiny"]

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +22,9 @@ from ser_cache.errors import (
     SettingsError,
     StaleCacheError,
 )
-from ser_cache.extraction import ExtractionOptions, extract
+from ser_cache.extraction import ExtractionOptions, extract, pipeline
 from ser_cache.extraction.loading import load_ahead
+from ser_cache.extraction.running import ModelThreads
 from ser_cache.extraction.writing import BackgroundWriter
 from ser_cache.store import (
     DONE,
@@ -676,3 +678,42 @@ def test_nothing_records_gradients(folder, corpus):
 def test_a_dry_run_does_not_import_torch():
     code = "import sys, ser_cache.extraction; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+class Crowded(FakeExtractor):
+    """Has memory for one batch at a time."""
+
+    def forward(self, batch, layers, emit):
+        with self.counting:
+            self.inside.append(len(batch))
+            crowded = len(self.inside) > 1
+        try:
+            time.sleep(0.005)
+            if crowded:
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+            super().forward(batch, layers, emit)
+        finally:
+            with self.counting:
+                self.inside.pop()
+
+
+def test_a_batch_that_meets_its_end_beside_others_is_run_again_alone_and_whole(folder, corpus, monkeypatch):
+    monkeypatch.setattr(pipeline, "model_threads", lambda _: ModelThreads(batches=4, inner=1))
+    extractor = Crowded()
+    extractor.counting, extractor.inside = threading.Lock(), []
+    report = run(corpus, folder, extractor)
+    assert not report.failed
+    other = folder.with_name("roomy")
+    run(corpus, other)
+    assert content(folder, corpus) == content(other, corpus)
+
+
+def test_a_resume_forms_the_batches_that_the_part_was_begun_with(folder, corpus):
+    whole = folder.with_name("whole")
+    run(corpus, whole, options=ExtractionOptions(batch_seconds=0.5))
+    run(corpus, folder, options=ExtractionOptions(batch_seconds=0.5))
+    (path,) = part_paths(folder)
+    for row in (3, 8, 15):
+        forget(open_part(path), row)
+    assert run(corpus, folder, options=ExtractionOptions()).done == 3
+    assert content(folder, corpus) == content(whole, corpus)

@@ -10,7 +10,7 @@ from fake_extractor import FakeCorpus, FakeExtractor
 
 from ser_cache.backbones.loading import BackboneOptions, describe, load
 from ser_cache.errors import SerCacheError, UnknownNameError
-from ser_cache.extraction import ExtractionOptions, extract, precision, wanted_fingerprint
+from ser_cache.extraction import ExtractionOptions, choose_folder, extract, precision, wanted_fingerprint
 from ser_cache.extraction.precision import cached_precision, choose_precision
 from ser_cache.extractor import PRECISIONS
 from ser_cache.mfcc import MfccExtractor
@@ -72,17 +72,19 @@ class RoundingExtractor(FakeExtractor):
     """Adds an error of its own size to each precision, and takes its own time over it."""
 
     errors: ClassVar = {"fp32": 0.0, "bf16": 1e-3, "fp16": 1e-5}
-    delays: ClassVar = {"fp32": 0.02, "bf16": 0.001, "fp16": 0.005}
+    delays: ClassVar = {"fp32": 20.0, "bf16": 1.0, "fp16": 5.0}
+    clock: ClassVar = 0.0
 
     def forward(self, batch, layers, emit):
         used = self.identity["precision"]
-        self.seconds_per_batch = self.delays[used]
+        type(self).clock += self.delays[used]
         super().forward(batch, layers, lambda layer, values: emit(layer, values * (1 + self.errors[used])))
 
 
 @pytest.fixture
 def rounding(monkeypatch):
     monkeypatch.setattr(precision, "CANDIDATES", {"cpu": ("fp16", "bf16")})
+    monkeypatch.setattr(precision.time, "perf_counter", lambda: RoundingExtractor.clock)
     return RoundingExtractor(identity={"weights": "abc", "precision": "fp32"})
 
 
@@ -101,10 +103,9 @@ def test_without_readable_audio_and_without_gain_it_stays_fp32(rounding, tmp_pat
     corpus = FakeCorpus.make([6400] * 9)
     wanted = wanted_fingerprint(rounding, ExtractionOptions(), rounding.identity)
     unreadable = FakeCorpus({})
-    (tmp_path / "readme.txt").touch()  # a folder of audio that is not empty
     choice = choose_precision(rounding, corpus.utterances, tmp_path, wanted, unreadable.read)
     assert (choice.precision, choice.measured) == ("fp32", ())
-    monkeypatch.setattr(RoundingExtractor, "delays", {"fp32": 0.001, "fp16": 0.03, "bf16": 0.03})
+    monkeypatch.setattr(RoundingExtractor, "delays", {"fp32": 1.1, "fp16": 1.0, "bf16": 1.0})
     assert choose_precision(rounding, corpus.utterances, tmp_path, wanted, corpus.read).precision == "fp32"
 
 
@@ -116,3 +117,45 @@ def test_what_is_cached_says_its_precision(rounding, tmp_path):
         where = tmp_path / name / "c"
         extract(rounding.at_precision(name), corpus.utterances, tmp_path, where, None, None, corpus.read)
         assert cached_precision(where) == name
+
+
+def test_only_the_beginning_of_a_long_clip_is_measured(rounding, tmp_path):
+    corpus = FakeCorpus.make([16_000 * 60] * 2)
+    wanted = wanted_fingerprint(rounding, ExtractionOptions(), rounding.identity)
+    heard: list[int] = []
+    rounding.prepare = lambda audio: heard.append(len(audio)) or audio
+    choose_precision(rounding, corpus.utterances, tmp_path, wanted, corpus.read)
+    assert heard == [16_000 * 3] * 2
+
+
+def test_what_does_not_fit_into_memory_is_not_measured(rounding, tmp_path, monkeypatch):
+    def refuse(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(RoundingExtractor, "forward", refuse)
+    corpus = FakeCorpus.make([6400] * 3)
+    wanted = wanted_fingerprint(rounding, ExtractionOptions(), rounding.identity)
+    choice = choose_precision(rounding, corpus.utterances, tmp_path, wanted, corpus.read)
+    assert choice == precision.PrecisionChoice("fp32")
+
+
+@pytest.mark.parametrize("cached", ["bf16", "fp32"])
+def test_a_subset_is_served_in_whatever_precision_where_that_is_left_open(rounding, tmp_path, cached):
+    corpus = FakeCorpus.make([6400] * 3)
+    whole = tmp_path / "fake" / "c"
+    extract(rounding.at_precision(cached), corpus.utterances, tmp_path, whole, None, None, corpus.read)
+    open_identity = {key: value for key, value in rounding.identity.items() if key != "precision"}
+    for options in (ExtractionOptions(layers=(1,)), ExtractionOptions(tier="pooled")):
+        assert choose_folder(tmp_path, "c", rounding, options, open_identity) == whole
+        strict = choose_folder(tmp_path, "c", rounding, options, rounding.identity)
+        assert (strict == whole) == (cached == "fp32")
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+@pytest.mark.parametrize("codec", ["fp16", "int8"])
+def test_a_precision_is_chosen_on_a_gpu(tmp_path, codec):
+    model = load(str(small_models.save_whisper(tmp_path)), BackboneOptions(device="cuda"))
+    corpus = FakeCorpus.make([16_000] * 4)
+    wanted = wanted_fingerprint(model, ExtractionOptions(codec=codec), model.identity)
+    assert choose_precision(model, corpus.utterances, tmp_path, wanted, corpus.read).precision in PRECISIONS

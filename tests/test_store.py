@@ -663,3 +663,20 @@ def test_a_damaged_part_shows_in_its_summary(tmp_path):
     assert not summary.complete
     with pytest.raises(CacheError, match="restore it from a copy, or run `ser cache repair`"):
         open_part(part_paths(part.path.parent)[0])
+
+
+@pytest.mark.parametrize("number", [0, 5])
+def test_a_part_that_another_has_replaced_is_not_read_as_the_first(tmp_path, number):
+    folder = folder_in(tmp_path)
+    full_part(folder, (4, 4, 4), number)
+    utterances = [utterance(f"u{number}{place}") for place in range(3)]
+    cached = open_features(folder, utterances)
+    (path,) = part_paths(folder)
+    path.unlink()
+    rows = [row(f"u{number}{place}", 4) for place in (2, 0, 1)]
+    part = make_part(folder, rows, number)
+    with PartWriter(part) as writer_:
+        for place in range(3):
+            writer_.write(place, features(part, place, seed=9))
+    with pytest.raises(CacheError, match="was replaced while it was in use: run the same command again"):
+        cached.hidden(0)

@@ -100,7 +100,7 @@ class Backbone:
     def _computing(self) -> Iterator[None]:
         """How the model computes: frozen, and in its precision.
 
-        Below fp32, autocast rounds the factors of matrix products and convolutions alone. The sum that runs
+        Below fp32, autocast takes products, convolutions and attention in half precision. The sum that runs
         through the blocks, and the norms, stay in fp32, where half precision would lose most.
         """
         reduced = self.precision != "fp32"

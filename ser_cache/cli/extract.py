@@ -139,7 +139,7 @@ def extract(
     if options.lock:
         _require_unlocked(outline, options, where, jobs)
     extractor = opening.load_extractor(model, backbone_options)
-    run = _Extraction(extractor, options, where, measure=precision == AUTO and model != opening.MFCC)
+    run = _Extraction(extractor, options, where, auto=precision == AUTO and model != opening.MFCC)
     return screen.each(jobs, lambda job: f"{job[0].corpus}, {extractor.name}", lambda job: run.one(*job))
 
 
@@ -218,21 +218,25 @@ class _Extraction:
         extractor: the model.
         options: how to extract and store.
         where: where things live.
-        measure: whether the precision is still to be found.
+        auto: whether the precision is that of what is cached, or else the one to be found by measuring.
+        measured: the one found; "" until then.
     """
 
     extractor: Extractor
     options: ExtractionOptions
     where: settings.Locations
-    measure: bool
+    auto: bool
+    measured: str = ""
 
     def one(self, manifest: Manifest, root: Path) -> int:
         """Extract one corpus."""
         from ser_cache.extraction import Progress, choose_folder, extract
+        from ser_cache.extractor import PRECISION
 
-        folder = choose_folder(
-            self.where.cache, manifest.corpus, self.extractor, self.options, self.extractor.identity
-        )
+        identity = dict(self.extractor.identity)
+        if self.auto:
+            del identity[PRECISION]
+        folder = choose_folder(self.where.cache, manifest.corpus, self.extractor, self.options, identity)
         extractor = self._at_precision(folder, manifest, root)
         started = monotonic()
         label = f"{folder.parent.name} {manifest.corpus}"
@@ -250,19 +254,18 @@ class _Extraction:
         return 0
 
     def _at_precision(self, folder: Path, manifest: Manifest, root: Path) -> Extractor:
-        """The model in the precision of what is cached; measured once where nothing is."""
-        if not self.measure:
+        """The model in the precision of what is cached; where nothing is, in one that is measured once."""
+        if not self.auto:
             return self.extractor
         from ser_cache.extraction import precision, wanted_fingerprint
 
         cached = precision.cached_precision(folder)
-        if cached is not None:
-            return self.extractor.at_precision(cached)
-        wanted = wanted_fingerprint(self.extractor, self.options, self.extractor.identity)
-        choice = precision.choose_precision(self.extractor, manifest.utterances, root, wanted)
-        screen.note(_reasons(choice, str(wanted.storage["codec"])))
-        self.extractor, self.measure = self.extractor.at_precision(choice.precision), False
-        return self.extractor
+        if cached is None and not self.measured:
+            wanted = wanted_fingerprint(self.extractor, self.options, self.extractor.identity)
+            choice = precision.choose_precision(self.extractor, manifest.utterances, root, wanted)
+            screen.note(_reasons(choice, str(wanted.storage["codec"])))
+            self.measured = choice.precision
+        return self.extractor.at_precision(cached or self.measured)
 
 
 def _reasons(choice: PrecisionChoice, codec: str) -> str:

@@ -5,8 +5,10 @@ the model itself holds, and only what will be stored crosses to the host. From a
 memory without waiting; `EncodedBatch.finish` waits.
 """
 
+import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,12 +17,19 @@ import torch
 from numpy.typing import NDArray
 
 from ser_cache.errors import BackboneError
+from ser_cache.extraction.running import Turns
 from ser_cache.extraction.writing import Outcome
 from ser_cache.extractor import Extractor, Prepared
 from ser_cache.store import CODECS, INT8_STEPS, Codec, Fingerprint, stored_frames
 
 _MARGIN = 0.99
-_OUT_OF_MEMORY = ("DefaultCPUAllocator", "not enough memory", "CUBLAS_STATUS_ALLOC_FAILED")
+_OUT_OF_MEMORY = (
+    "DefaultCPUAllocator",
+    "not enough memory",
+    "out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+)
 _ELEMENTS = {"<f2": torch.float16, "<f4": torch.float32, "|i1": torch.int8}
 
 
@@ -91,7 +100,7 @@ class ClipEncoder:
         No value is further from the mean than the deviation times the root of the frames, so that few clips
         need another look at all their values. Averaging frames makes none larger.
         """
-        frames = torch.tensor(self._frames)
+        frames = torch.tensor(self._frames, device=deviation.device)
         largest = (mean.abs() + deviation * frames.sqrt()[:, None]).amax(dim=1)
         # Written so that NaN is not near enough to be sure of; the margin is for the bound's own rounding.
         for index in (~(largest < _MARGIN * self._codec.largest)).nonzero()[:, 0].tolist():
@@ -104,8 +113,8 @@ class ClipEncoder:
 class PaddedEncoder:
     """Encodes all clips at once: what a GPU likes, where each of many small steps costs a launch.
 
-    The indices are made once a batch; nothing in a call makes the host wait. Sums may round otherwise than
-    those of `ClipEncoder`.
+    The indices are made once a batch, which makes the host wait for this thread's queue of work; nothing in a
+    call does. Sums may round otherwise than those of `ClipEncoder`.
 
     Args:
         frames: frames of each utterance of a batch, each at least 1.
@@ -218,7 +227,8 @@ class EncodedBatch:
                 room.copy_(piece, non_blocking=True)
         self._emitted += 1
         if on_gpu and self._emitted == len(self._layers):
-            self._copied = torch.cuda.Event()  # type: ignore[no-untyped-call] # torch leaves it untyped
+            # Blocking: waiting for it sleeps, and leaves the processor to decoding.
+            self._copied = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call] # torch leaves it untyped
             self._copied.record(torch.cuda.current_stream(states.device))
         self.seconds += time.perf_counter() - started
 
@@ -298,24 +308,43 @@ def encode_batch(
         BackboneError: the model's layers or shapes are not the planned ones.
     """
     encoded = EncodedBatch(frames, fingerprint, extractor.geometry.width)
-    with torch.inference_mode():
+    with torch.inference_mode(), _own_stream(str(getattr(extractor, "device", "cpu"))):
         extractor.forward(batch, fingerprint.layers, encoded.emit)
     return encoded
 
 
+_streams = threading.local()
+
+
+def _own_stream(device: str) -> AbstractContextManager[Any]:
+    """This thread's own queue of work on a GPU, so that it never waits for another batch's kernels."""
+    if not (device.startswith("cuda") and torch.cuda.is_available()):
+        return nullcontext()
+    if getattr(_streams, "device", None) != device:
+        torch.cuda.synchronize(device)  # the weights were moved in another queue
+        _streams.device, _streams.stream = device, torch.cuda.Stream(device)  # type: ignore[no-untyped-call] # torch leaves it untyped
+    return torch.cuda.stream(_streams.stream)
+
+
 def encode_in_pieces(
-    extractor: Extractor, batch: Sequence[Prepared], frames: Sequence[int], fingerprint: Fingerprint
+    extractor: Extractor,
+    batch: Sequence[Prepared],
+    frames: Sequence[int],
+    fingerprint: Fingerprint,
+    turns: Turns | None = None,
 ) -> tuple[list[Outcome], float]:
     """Encode a batch, in halves (and theirs) where the memory does not hold it whole.
 
-    The features of a shrunk batch can differ in their low bits from those of a whole one, because matrix
-    products are then summed in another order.
+    A batch that met its end beside others is tried again with no other batch in the model, so that which
+    batches are shrunk depends on their size alone. The features of a shrunk batch can differ in their low
+    bits from those of a whole one, because matrix products are then summed in another order.
 
     Args:
         extractor: the model.
         batch: its prepared utterances.
         frames: the frames of each.
         fingerprint: the layers and how to store them.
+        turns: shared by all who run this model at once; None where nobody else does.
 
     Returns:
         The features of each utterance, or the reason why it has none; and the seconds spent on encoding.
@@ -323,24 +352,48 @@ def encode_in_pieces(
     Raises:
         BackboneError: the model's layers or shapes are not the planned ones.
     """
+    turns = turns or Turns()
+    with turns.shared():
+        encoded = _attempt(extractor, batch, frames, fingerprint)
+    if encoded is not None:
+        return encoded
+    with turns.alone():
+        return _in_halves(extractor, batch, frames, fingerprint)
+
+
+def _attempt(
+    extractor: Extractor, batch: Sequence[Prepared], frames: Sequence[int], fingerprint: Fingerprint
+) -> tuple[list[Outcome], float] | None:
+    """Encode a batch whole; None where the memory does not hold it.
+
+    Nothing of a failed attempt is alive afterwards; the error's traceback would keep its tensors.
+    """
     try:
         encoded = encode_batch(extractor, batch, frames, fingerprint)
         return encoded.finish(), encoded.seconds
     except (MemoryError, RuntimeError) as error:
-        if not _is_out_of_memory(error):
+        if not is_out_of_memory(error):
             raise
-    # Only out here: the error's traceback would keep the tensors of the failed attempt alive.
+    return None
+
+
+def _in_halves(
+    extractor: Extractor, batch: Sequence[Prepared], frames: Sequence[int], fingerprint: Fingerprint
+) -> tuple[list[Outcome], float]:
     torch.cuda.empty_cache()  # does nothing where there is no CUDA
+    encoded = _attempt(extractor, batch, frames, fingerprint)
+    if encoded is not None:
+        return encoded
     if len(batch) == 1:
         return [_does_not_fit(extractor)], 0.0
     half = len(batch) // 2
-    first, first_seconds = encode_in_pieces(extractor, batch[:half], frames[:half], fingerprint)
-    second, second_seconds = encode_in_pieces(extractor, batch[half:], frames[half:], fingerprint)
+    first, first_seconds = _in_halves(extractor, batch[:half], frames[:half], fingerprint)
+    second, second_seconds = _in_halves(extractor, batch[half:], frames[half:], fingerprint)
     return first + second, first_seconds + second_seconds
 
 
-def _is_out_of_memory(error: MemoryError | RuntimeError) -> bool:
-    """PyTorch has a class of its own for CUDA only; a CPU's allocator gives a plain RuntimeError."""
+def is_out_of_memory(error: MemoryError | RuntimeError) -> bool:
+    """Whether the memory was too small; PyTorch has a class of its own for some of CUDA's cases only."""
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
     return any(sign in str(error) for sign in _OUT_OF_MEMORY)

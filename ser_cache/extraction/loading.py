@@ -64,8 +64,8 @@ def load_ahead(
 ) -> Generator[tuple[Sequence[int], list[Loaded]], None, None]:
     """Yield each batch with its loaded members, while threads load the next batches.
 
-    At most three batches are in memory: the one handed out, and two on their way. Closing the iterator
-    drops what has not begun.
+    At most two batches are loaded or on their way beside the one handed out. Closing the iterator drops what
+    has not begun.
 
     Args:
         batches: what to load, in order.

@@ -1,7 +1,8 @@
 """Extract: plan, create the parts, then decode, run the model and store, each ahead of the next.
 
 Some threads decode (`loading`), some run the model (`running`), another stores (`writing`), and this one
-hands batches from each to the next, a few at a time, so that memory does not grow with the corpus.
+hands batches from each to the next, so that memory does not grow with the corpus: at most two batches are
+loaded ahead, one for each thread of the model and one more are in it or done, and three are being stored.
 """
 
 import math
@@ -28,7 +29,7 @@ from ser_cache.extraction.planning import (
     batch_seconds_for,
     plan,
 )
-from ser_cache.extraction.running import model_threads, run_ahead
+from ser_cache.extraction.running import Turns, model_threads, run_ahead
 from ser_cache.extraction.writing import BackgroundWriter, Outcome
 from ser_cache.extractor import Extractor, Prepared
 from ser_cache.manifest import Utterance
@@ -41,6 +42,7 @@ from ser_cache.store import (
     remove_leftovers,
 )
 
+_FORMER_BATCH_SECONDS = 60.0  # of parts begun before this was recorded in them
 _STAGES = ("waiting for audio", "forward", "encoding", "waiting for the disk")
 _LIBRARIES = ("ser-cache", "torch", "transformers", "librosa", "numpy", "h5py", "soundfile", "soxr")
 
@@ -169,6 +171,7 @@ class _Run:
     failed: dict[str, str] = field(default_factory=dict)
     stages: dict[str, float] = field(default_factory=lambda: dict.fromkeys(_STAGES, 0.0))
     _counting: threading.Lock = field(default_factory=threading.Lock)
+    _turns: Turns = field(default_factory=Turns)
 
     def all_parts(self) -> None:
         """Retire rows, create every new part, then fill them one by one."""
@@ -189,16 +192,22 @@ class _Run:
         if part.new_rows is None:
             return open_part(part.path)
         width = self.extractor.geometry.width
-        return create_part(
-            part.path, self.plan.fingerprint, part.new_rows, width, _provenance(self.extractor)
-        )
+        provenance = _provenance(self.extractor) | {"batch_seconds": self._batch_seconds(None)}
+        return create_part(part.path, self.plan.fingerprint, part.new_rows, width, provenance)
+
+    def _batch_seconds(self, part: Part | None) -> float:
+        """As asked for; else as the part was begun with, so that a resume forms the same batches."""
+        if self.options.batch_seconds is not None:
+            return self.options.batch_seconds
+        if part is None:
+            return batch_seconds_for(self.device)
+        return float(part.provenance.get("batch_seconds", _FORMER_BATCH_SECONDS))
 
     def _fill(self, part_plan: PartPlan, part: Part, sink: BackgroundWriter) -> None:
         missing = set(part_plan.missing)
         short = [row for row in part_plan.missing if part.frames(row) == 0]
         self._settle(part_plan, sink, [(row, self._too_short(part_plan.utterances[row])) for row in short])
-        batch_seconds = self.options.batch_seconds or batch_seconds_for(self.device)
-        members = _members(self.extractor, part, part_plan, batch_seconds)
+        members = _members(self.extractor, part, part_plan, self._batch_seconds(part))
         loading = load_ahead(
             [batch for batch in members if missing.intersection(batch)],
             lambda row: load(self.extractor, self.read_audio, self.root, part_plan.utterances[row]),
@@ -248,7 +257,7 @@ class _Run:
         frames = [int(part.model_frames[row]) for row, _ in running]
         started = time.perf_counter()
         outcomes, encoding = encode_in_pieces(
-            self.extractor, [item for _, item in running], frames, self.plan.fingerprint
+            self.extractor, [item for _, item in running], frames, self.plan.fingerprint, self._turns
         )
         self._count(forward=time.perf_counter() - started - encoding, encoding=encoding)
         return {row: outcome for (row, _), outcome in zip(running, outcomes, strict=True)}

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from ser_cache.audio import SAMPLE_RATE
 from ser_cache.errors import CacheError, StaleCacheError, UnknownNameError
 from ser_cache.extraction.running import usable_processors
-from ser_cache.extractor import Geometry
+from ser_cache.extractor import PRECISION, Geometry
 from ser_cache.manifest import Utterance
 from ser_cache.store import (
     CODECS,
@@ -55,7 +55,7 @@ class ExtractionOptions:
         frame_average: store the mean of so many frames instead of each.
         tier: one of ``store.TIERS``: "frames" with their statistics, or "pooled": the statistics alone.
         batch_seconds: the most seconds of padded audio in a batch; a longer clip runs alone. None for what
-            suits the device (see `batch_seconds_for`).
+            the part was begun with, or suits the device (see `batch_seconds_for`).
         decode_threads: threads that decode and prepare audio ahead of the model; by default the processors
             this process may use, at most 8.
         strict: stop at the first utterance that fails.
@@ -219,6 +219,7 @@ def choose_folder(
         outline: the extractor, or what is known of it before its weights are loaded.
         options: the options of the extraction.
         identity: what makes the features; None when the weights are not at hand: then it is not compared.
+            Without its ``PRECISION``, features of any serve.
 
     Raises:
         UnknownNameError: a layer that the extractor does not have.
@@ -333,8 +334,14 @@ def _settle(
 
 
 def _comparable(cached: Fingerprint, identity: Mapping[str, Any] | None) -> Fingerprint:
-    """Without an identity there is nothing to compare the features' half with."""
-    return cached if identity is not None else Fingerprint({}, cached.storage)
+    """Of a cached fingerprint, what an identity can be compared with.
+
+    That is nothing without one, and all but the precision where it leaves that open.
+    """
+    if identity is None:
+        return Fingerprint({}, cached.storage)
+    features = {key: value for key, value in cached.features.items() if key != PRECISION or key in identity}
+    return Fingerprint(features, cached.storage)
 
 
 def _plan_existing(

@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING
 import torch
 
 from ser_cache.audio import SAMPLE_RATE, Recording, read
-from ser_cache.extraction.encoding import ClipEncoder, element_type
-from ser_cache.extraction.loading import Failure, load
+from ser_cache.errors import SerCacheError
+from ser_cache.extraction.encoding import ClipEncoder, element_type, is_out_of_memory
 from ser_cache.extractor import PRECISIONS, Extractor, Prepared
+from ser_cache.manifest import path_of
 from ser_cache.store import CODECS, Fingerprint, open_part, part_paths
 
 if TYPE_CHECKING:
@@ -28,8 +29,13 @@ if TYPE_CHECKING:
 EXACT = PRECISIONS[0]
 CANDIDATES = {"cpu": ("bf16",), "cuda": ("fp16", "bf16")}
 """What is measured on each device: fp16 is slower than fp32 on a processor."""
-_SAMPLE_SECONDS = 12.0  # of audio to measure on; the error hardly changes from clip to clip
-_SAMPLE_CLIPS = 6
+SAMPLE_CLIPS = 4
+"""Clips to measure on; the error hardly changes from one to the next."""
+SAMPLE_SECONDS = 3.0
+"""What is heard of each, so that all their layers fit into memory beside each other."""
+LEAST_GAIN = 1.2
+"""How many times as fast a precision must be; below, the noise of timing would decide."""
+_TIMED_RUNS = 3
 
 
 @dataclass(frozen=True)
@@ -90,7 +96,7 @@ def choose_precision(
 
     Args:
         extractor: the model, in any precision.
-        utterances: the corpus; clips are taken evenly from all of it.
+        utterances: the corpus; the beginnings of a few clips are taken evenly from all of it.
         root: the folder of its audio.
         fingerprint: the layers, and the codec whose error is the measure.
         read_audio: decodes a file.
@@ -100,6 +106,17 @@ def choose_precision(
     batch, frames = _sample(extractor, utterances, root, read_audio)
     if not batch:
         return PrecisionChoice(EXACT)
+    try:
+        return _choose(extractor, batch, frames, fingerprint)
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        return PrecisionChoice(EXACT)  # what fits is found out later, batch by batch
+
+
+def _choose(
+    extractor: Extractor, batch: Sequence[Prepared], frames: Sequence[int], fingerprint: Fingerprint
+) -> PrecisionChoice:
     layers, codec = fingerprint.layers, str(fingerprint.storage["codec"])
     exact, exact_seconds = _states(extractor.at_precision(EXACT), batch, layers)
     storage = [_relative(_stored(states, frames, codec), states) for states in exact]
@@ -110,7 +127,7 @@ def choose_precision(
         worst = max(range(len(layers)), key=lambda place: errors[place] / storage[place])
         speed = exact_seconds / seconds
         measured.append(MeasuredPrecision(precision, layers[worst], errors[worst], storage[worst], speed))
-    better = [one for one in measured if one.accurate and one.speed > 1]
+    better = [one for one in measured if one.accurate and one.speed >= LEAST_GAIN]
     chosen = max(better, key=lambda one: one.speed).precision if better else EXACT
     return PrecisionChoice(chosen, tuple(measured))
 
@@ -118,16 +135,19 @@ def choose_precision(
 def _sample(
     extractor: Extractor, utterances: Sequence[Utterance], root: Path, read_audio: Callable[[Path], Recording]
 ) -> tuple[list[Prepared], list[int]]:
-    """A few clips that can be read, evenly from the corpus, until there is enough audio; and their frames."""
-    batch, frames, seconds = [], [], 0.0
-    for utterance in utterances[:: max(1, len(utterances) // _SAMPLE_CLIPS)]:
-        prepared = load(extractor, read_audio, root, utterance)
-        if isinstance(prepared, Failure) or extractor.frames(utterance.samples) == 0:
-            continue
-        batch.append(prepared)
-        frames.append(extractor.frames(utterance.samples))
-        seconds += utterance.samples / SAMPLE_RATE
-        if seconds > _SAMPLE_SECONDS:
+    """The beginnings of a few clips that can be read, evenly from the corpus; and their frames."""
+    batch, frames = [], []
+    for utterance in utterances[:: max(1, len(utterances) // SAMPLE_CLIPS)]:
+        try:
+            heard = read_audio(path_of(root, utterance)).samples[: int(SAMPLE_SECONDS * SAMPLE_RATE)]
+            count = extractor.frames(len(heard))
+            prepared = extractor.prepare(heard) if count else None
+        except (SerCacheError, OSError):
+            continue  # the extraction will say what is wrong with it
+        if prepared is not None:
+            batch.append(prepared)
+            frames.append(count)
+        if len(batch) == SAMPLE_CLIPS:
             break
     return batch, frames
 
@@ -135,14 +155,17 @@ def _sample(
 def _states(
     extractor: Extractor, batch: Sequence[Prepared], layers: Sequence[int]
 ) -> tuple[list[torch.Tensor], float]:
-    """The layers of a batch, and the seconds of the second of two runs: the first one warms up."""
+    """The layers of a batch, and the least seconds of several runs after one that warms up."""
     states: list[torch.Tensor] = []
     extractor.forward(batch, layers, lambda _, layer: states.append(layer.clone()))
-    _wait(states[0])
-    started = time.perf_counter()
-    extractor.forward(batch, layers, lambda *_: None)
-    _wait(states[0])
-    return states, time.perf_counter() - started
+    seconds = []
+    for _ in range(_TIMED_RUNS):
+        _wait(states[0])
+        started = time.perf_counter()
+        extractor.forward(batch, layers, lambda *_: None)
+        _wait(states[0])
+        seconds.append(time.perf_counter() - started)
+    return states, min(seconds)
 
 
 def _wait(states: torch.Tensor) -> None:

@@ -9,9 +9,11 @@ the results of the batch before.
 from __future__ import annotations
 
 import os
+import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
@@ -42,13 +44,49 @@ def model_threads(device: str) -> ModelThreads:
     import torch
 
     processors = min(torch.get_num_threads(), usable_processors())
-    batches = min(_MOST_BATCHES, processors)
-    return ModelThreads(batches, processors // batches)
+    inner = -(-processors // _MOST_BATCHES)
+    return ModelThreads(processors // inner, inner)
 
 
 def usable_processors() -> int:
     """Processors this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class Turns:
+    """Many may run at once, or one alone."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._inside = 0
+        self._is_alone = False
+
+    @contextmanager
+    def shared(self) -> Iterator[None]:
+        """Run beside others; waits while somebody wants to be alone."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._is_alone)
+            self._inside += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._inside -= 1
+                self._changed.notify_all()
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Wait until everybody has left, and run while nobody may enter; never from inside `shared`."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._is_alone)
+            self._is_alone = True
+            self._changed.wait_for(lambda: self._inside == 0)
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._is_alone = False
+                self._changed.notify_all()
 
 
 def run_ahead(

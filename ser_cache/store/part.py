@@ -47,6 +47,7 @@ class Part:
 
     Attributes:
         path: the file.
+        seal: tells this part from any other that may come to have its name.
         backbone: the cache folder of the features, variant included.
         corpus: whose utterances these are.
         fingerprint: what made the features and how they are stored.
@@ -62,6 +63,7 @@ class Part:
     """
 
     path: Path
+    seal: bytes
     backbone: str
     corpus: str
     fingerprint: Fingerprint
@@ -158,11 +160,12 @@ def open_part(path: Path) -> Part:
     Raises:
         CacheError: the file is absent, damaged, not a part, or of another schema.
     """
-    check_seal(path)
+    seal = check_seal(path)
     try:
         with h5py.File(path, "r", locking=False) as file:
             return Part(
                 path=path,
+                seal=seal,
                 backbone=str(file.attrs["backbone"]),
                 corpus=str(file.attrs["corpus"]),
                 fingerprint=Fingerprint.from_json(file.attrs["fingerprint"]),

@@ -21,6 +21,7 @@ from ser_cache.store.fingerprint import Fingerprint, differences
 from ser_cache.store.gathering import ReadAhead, announce, as_indices, batch_buffer, copy_frames, even_runs
 from ser_cache.store.part import Part, open_part, part_paths, read_states
 from ser_cache.store.schema import DONE, FAILED, SUPERSEDED, Field
+from ser_cache.store.seal import USER_BLOCK, seal_digest
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -305,6 +306,8 @@ class CachedFeatures:
                     mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
             except (OSError, ValueError) as error:
                 raise CacheError(f"{path} cannot be read any more ({error}).") from error
+            if seal_digest(mapped[:USER_BLOCK]) != self._parts[part].seal:
+                raise CacheError(f"{path} was replaced while it was in use: run the same command again.")
             self._maps[part] = mapped
             # No step fails when another thread drops the same one; a lock might be held across a fork.
             for oldest in list(self._maps)[:-_MAPS]:

@@ -46,8 +46,11 @@ def write_seal(path: Path, variable: Sequence[Span]) -> None:
         file.write(_block(content))
 
 
-def check_seal(path: Path) -> None:
+def check_seal(path: Path) -> bytes:
     """Check every constant byte of a part against its seal.
+
+    Returns:
+        A digest of the seal, which tells this part from any other.
 
     Raises:
         DamagedPartError: the file is not a part, cut short, or damaged.
@@ -55,12 +58,17 @@ def check_seal(path: Path) -> None:
     """
     try:
         with path.open("rb") as file:
-            _check(path, file)
+            return _check(path, file)
     except OSError as error:
         raise CacheError(f"{path} cannot be read ({error.strerror}).") from error
 
 
-def _check(path: Path, file: BinaryIO) -> None:
+def seal_digest(block: bytes) -> bytes:
+    """What `check_seal` returns for a part whose first `USER_BLOCK` bytes these are."""
+    return hashlib.sha256(block).digest()
+
+
+def _check(path: Path, file: BinaryIO) -> bytes:
     block = file.read(USER_BLOCK)
     try:
         content = json.loads(block)
@@ -86,6 +94,7 @@ def _check(path: Path, file: BinaryIO) -> None:
             f"{path} has layout {schema!r}, and this version reads {SCHEMA}: use the version that wrote it, "
             "or delete it and run `ser extract` again."
         )
+    return seal_digest(block)
 
 
 _MEND = "restore it from a copy, or run `ser cache repair`, which sets it aside, and `ser extract` again"
