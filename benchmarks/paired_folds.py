@@ -1,6 +1,6 @@
 """What the studies of storage and of Whisper's context share: extract, probe over speaker folds, compare.
 
-Two ways of making or keeping features are compared on the same folds with the same seed, so that what is
+Two ways of making or keeping features are compared on the same folds with the same seeds, so that what is
 reported is the difference within a fold, not the spread between folds. Whatever is in the cache and among the
 runs is reused, also what `ser extract` and `ser probe --split folds` made: a script that was killed goes on
 where it was.
@@ -50,6 +50,7 @@ class Study:
         corpora: manifests and the folders of their audio.
         where: manifests, cache and runs.
         folds: how many folds of speakers.
+        seeds: how many models are trained per head and fold; a fold's score is their mean.
         heads: names in ``heads.HEADS``.
         protocol: how heads are trained.
     """
@@ -58,8 +59,15 @@ class Study:
     corpora: tuple[tuple[Manifest, Path], ...]
     where: Locations
     folds: int
+    seeds: int
     heads: tuple[str, ...]
     protocol: Protocol
+
+    @property
+    def described(self) -> str:
+        """Folds, seeds and protocol in words."""
+        seeds = "seed 0" if self.seeds == 1 else f"mean of {self.seeds} seeds"
+        return f"{self.folds} folds of speakers, {seeds}, protocol {self.protocol.name}"
 
     def extractor(self, context: str = "audio") -> Extractor:
         """The model, in fp32, so that every variant of its features comes from the same states."""
@@ -86,7 +94,10 @@ class Study:
     def scores(self, folder: Path, manifest: Manifest, heads: Sequence[str]) -> dict[str, list[float]]:
         """Macro F1 in percent of each head in each fold; trained where it has not been yet."""
         options = ProbeOptions(
-            heads=tuple(heads), split=SplitOptions(kind="folds", folds=self.folds), protocol=self.protocol
+            heads=tuple(heads),
+            split=SplitOptions(kind="folds", folds=self.folds),
+            seeds=tuple(range(self.seeds)),
+            protocol=self.protocol,
         )
 
         def show(now: Trained) -> None:
@@ -150,6 +161,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for name in ("manifests", "cache", "runs"):
         parser.add_argument(f"--{name}", type=Path, help=f"[default: ./{name}]")
     parser.add_argument("--folds", type=int, default=5, help="folds of speakers [default: 5]")
+    parser.add_argument("--seeds", type=int, default=1, help="models per head and fold [default: 1]")
     parser.add_argument("--heads", default=",".join(HEADS), help="[default: %(default)s]")
     parser.add_argument("--epochs", type=int, help="instead of the protocol's, for a quick look")
     parser.add_argument("--json", type=Path, help="write the figures to this file too")
@@ -170,7 +182,7 @@ def study_of(arguments: argparse.Namespace) -> Study:
         training = replace(protocol.training, epochs=arguments.epochs)
         name = f"{protocol.name} but epochs {arguments.epochs}"
         protocol = replace(protocol, name=name, training=training)
-    return Study(arguments.model, tuple(corpora), where, arguments.folds, heads, protocol)
+    return Study(arguments.model, tuple(corpora), where, arguments.folds, arguments.seeds, heads, protocol)
 
 
 def markdown(columns: Sequence[str], rows: Sequence[Sequence[str]], names: int = 1) -> str:
@@ -199,7 +211,11 @@ def run(main: Callable[[], None]) -> None:
 
 
 def _fold_scores(folder: Path) -> list[float]:
-    return [100 * row["macro_f1"] for row in read_run(folder).metrics["mean_of_folds"]["per_fold"]]
+    """Macro F1 of each fold in percent, the mean over seeds."""
+    scores: dict[str, list[float]] = {}
+    for row in read_run(folder).metrics["mean_of_folds"]["per_fold"]:
+        scores.setdefault(row["fold"], []).append(100 * row["macro_f1"])
+    return [sum(fold) / len(fold) for _, fold in sorted(scores.items())]
 
 
 def _tell(line: str, *, last: bool = False) -> None:

@@ -329,7 +329,7 @@ def print_losses(
     found: Mapping[str, Mapping[str, Mapping[str, Any]]], variants: Sequence[str], study: Study
 ) -> None:
     """One row a corpus and head, one column a variant; then whether each stays within fp16's spread."""
-    print(f"### Macro F1, percent, {study.folds} folds of speakers, seed 0, protocol {study.protocol.name}\n")
+    print(f"### Macro F1, percent, {study.described}\n")
     others = [name for name in variants if name != BASE]
     rows = []
     for corpus, by_head in found.items():

@@ -104,7 +104,7 @@ def scores(study: Study, extractors: Mapping[str, Extractor]) -> dict[str, dict[
 
 def print_scores(found: Mapping[str, Mapping[str, Mapping[str, Any]]], study: Study) -> None:
     """One row a corpus and head; then which context is better where."""
-    print(f"### Macro F1, percent, {study.folds} folds of speakers, seed 0, protocol {study.protocol.name}\n")
+    print(f"### Macro F1, percent, {study.described}\n")
     rows = [
         [f"{corpus} {head}", shown(row["audio"]), shown(row["full"]), str(row["difference"])]
         for corpus, by_head in found.items()
