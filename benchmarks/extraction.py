@@ -42,8 +42,7 @@ from made_up_corpus import listed, write_tones
 from ser_cache.audio import SAMPLE_RATE, read
 from ser_cache.backbones.loading import BackboneOptions, load
 from ser_cache.extraction import ExtractionOptions, ExtractionReport, extract
-from ser_cache.extraction.batching import batches
-from ser_cache.extraction.planning import batch_seconds_for
+from ser_cache.extraction.batching import batch_seconds_for, batches
 from ser_cache.extractor import Extractor, Prepared
 from ser_cache.manifest import Utterance, path_of, read_manifest
 

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ser_cache.errors import BackboneError
-from ser_cache.extraction.encoding import ClipEncoder, EncodedBatch, PaddedEncoder, element_type
+from ser_cache.extraction.encoding import EncodedBatch
+from ser_cache.extraction.layers import ClipEncoder, PaddedEncoder, element_type
 from ser_cache.store import CODECS, Fingerprint
 
 CPU = torch.device("cpu")

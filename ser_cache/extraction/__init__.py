@@ -1,16 +1,16 @@
 """Stage 1: run a frozen extractor once over a corpus and fill its part of the cache.
 
-`planning` says what there is to do, from lengths alone; `batching` groups it; `loading` decodes ahead of the
-model; `running` runs it on several batches at once; `encoding` takes each layer off it; `writing` stores
-behind it; `pipeline` joins them. `precision` chooses what the model computes in. torch is imported when a
-batch is about to run, so a dry run stays light.
+`planning` says what there is to do, from lengths alone, and `folders` where; `batching` groups it; `loading`
+decodes ahead of the model; `running` runs it on several batches at once; `encoding` takes each layer off it,
+which `layers` encodes; `writing` stores behind it; `pipeline` joins them. `precision` chooses what the model
+computes in. torch is imported when a batch is about to run, so a dry run stays light.
 """
 
+from ser_cache.extraction.folders import choose_folder
 from ser_cache.extraction.pipeline import ExtractionReport, Progress, extract
 from ser_cache.extraction.planning import (
     ExtractionOptions,
     ExtractionPlan,
-    choose_folder,
     plan,
     wanted_fingerprint,
 )

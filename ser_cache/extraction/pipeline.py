@@ -19,14 +19,13 @@ from typing import Any
 
 from ser_cache.audio import SAMPLE_RATE, Recording, read
 from ser_cache.errors import ExtractionError, SettingsError
-from ser_cache.extraction.batching import batches
+from ser_cache.extraction.batching import batch_seconds_for, batches
 from ser_cache.extraction.loading import Failure, LoadedBatch, load, load_ahead
 from ser_cache.extraction.memory import FreedMemory
 from ser_cache.extraction.planning import (
     ExtractionOptions,
     ExtractionPlan,
     PartPlan,
-    batch_seconds_for,
     plan,
 )
 from ser_cache.extraction.running import Turns, model_threads, run_ahead

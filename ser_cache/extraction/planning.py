@@ -18,6 +18,7 @@ from ser_cache.manifest import Utterance
 from ser_cache.store import (
     CODECS,
     DONE,
+    LARGEST_PART,
     OVERHEAD,
     SCHEMA,
     SUPERSEDED,
@@ -72,7 +73,7 @@ class ExtractionOptions:
     decode_threads: int = field(default_factory=_decode_threads)
     strict: bool = False
     lock: bool = True
-    part_bytes: int = 8 << 30
+    part_bytes: int = LARGEST_PART
     flush_seconds: float = 1.0
 
     def __post_init__(self) -> None:
@@ -201,67 +202,6 @@ def wanted_fingerprint(
     return Fingerprint(features=identity or {}, storage=storage)
 
 
-def choose_folder(
-    cache: Path,
-    corpus: str,
-    outline: Outlined,
-    options: ExtractionOptions,
-    identity: Mapping[str, Any] | None = None,
-) -> Path:
-    """Where these features belong: ``<cache>/<backbone>[+variant]/<corpus>``.
-
-    A subset of layers, and time means alone, belong into a folder of their own, unless the folder of all
-    layers or of frames serves them already.
-
-    Args:
-        cache: the cache's root.
-        corpus: the corpus.
-        outline: the extractor, or what is known of it before its weights are loaded.
-        options: the options of the extraction.
-        identity: what makes the features; None when the weights are not at hand: then it is not compared.
-            Without its ``PRECISION``, features of any serve.
-
-    Raises:
-        UnknownNameError: a layer that the extractor does not have.
-        CacheError: a part of a folder that might serve is damaged.
-    """
-    wanted = wanted_fingerprint(outline, options, identity)
-    stored = _storage_variants(outline, options)
-    layers = [] if wanted.layers == outline.geometry.layers else [f"layers{_ranges(wanted.layers)}"]
-
-    def folder(*variants: str) -> Path:
-        return cache / "+".join(filter(None, [outline.name, outline.variant, *variants])) / corpus
-
-    own = folder(*stored, *layers)
-    frames = [] if options.tier == "pooled" else stored
-    for whole in (folder(*stored), folder(*frames), folder(*frames, *layers)):
-        paths = part_paths(whole)
-        if whole != own and paths and serves(_comparable(open_part(paths[0]).fingerprint, identity), wanted):
-            return whole
-    return own
-
-
-def _storage_variants(outline: Outlined, options: ExtractionOptions) -> list[str]:
-    """What options of storage other than the defaults add to a folder's name, but for the layers."""
-    if options.tier == "pooled":
-        return ["pooled"]
-    variants = []
-    if options.codec is not None and options.codec != outline.codec:
-        variants.append(options.codec)
-    if options.frame_average > 1:
-        variants.append(f"avg{options.frame_average}")
-    return variants
-
-
-def batch_seconds_for(device: str) -> float:
-    """Seconds of audio in a batch unless the user says otherwise.
-
-    On a processor, batches of 20 s are as fast as larger ones (measured with whisper-tiny.en and
-    whisper-base) and keep less in memory; a GPU needs more to be busy.
-    """
-    return 20.0 if device.startswith("cpu") else 60.0
-
-
 def plan(
     outline: Outlined,
     utterances: Sequence[Utterance],
@@ -324,16 +264,16 @@ def _settle(
         return wanted
     check_agreement(parts)
     cached = parts[0].fingerprint
-    if serves(_comparable(cached, identity), wanted):
+    if serves(comparable(cached, identity), wanted):
         return cached
-    found = "; ".join(differences(_comparable(cached, identity), wanted))
+    found = "; ".join(differences(comparable(cached, identity), wanted))
     raise StaleCacheError(
         f"{folder} holds features made otherwise ({found}): choose another --name for these, or delete that "
         "folder; nothing was changed."
     )
 
 
-def _comparable(cached: Fingerprint, identity: Mapping[str, Any] | None) -> Fingerprint:
+def comparable(cached: Fingerprint, identity: Mapping[str, Any] | None) -> Fingerprint:
     """Of a cached fingerprint, what an identity can be compared with.
 
     That is nothing without one, and all but the precision where it leaves that open.
@@ -406,17 +346,6 @@ def _bytes_of(rows: Sequence[Row], outline: Outlined, fingerprint: Fingerprint) 
     per_row = row_bytes(fingerprint.storage, width) + max((len(row.id.encode()) for row in rows), default=0)
     frames = sum(stored_frames(fingerprint.storage, row.frames) for row in rows)
     return OVERHEAD + frames * frame_bytes(fingerprint.storage, width) + len(rows) * per_row
-
-
-def _ranges(layers: Sequence[int]) -> str:
-    """Layers as a short part of a folder's name: (0, 3, 4, 5) is ``0.3-5``."""
-    runs: list[list[int]] = []
-    for layer in layers:
-        if runs and layer == runs[-1][-1] + 1:
-            runs[-1].append(layer)
-        else:
-            runs.append([layer])
-    return ".".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
 
 
 def _nearest_existing(folder: Path) -> Path:

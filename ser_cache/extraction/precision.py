@@ -18,7 +18,8 @@ import torch
 
 from ser_cache.audio import SAMPLE_RATE, Recording, read
 from ser_cache.errors import SerCacheError
-from ser_cache.extraction.encoding import ClipEncoder, element_type, is_out_of_memory
+from ser_cache.extraction.encoding import is_out_of_memory
+from ser_cache.extraction.layers import ClipEncoder, element_type
 from ser_cache.extractor import PRECISIONS, Extractor, Prepared
 from ser_cache.manifest import path_of
 from ser_cache.store import CODECS, Fingerprint, open_part, part_paths

@@ -5,7 +5,7 @@ from then on only its feature bytes, checksums and states are written, in place 
 into memory (`reader`). Nothing a kill can interrupt changes the file's structure.
 """
 
-from ser_cache.store.contents import cached_folders, current_rows
+from ser_cache.store.contents import cached_folders, current_rows, remove_leftovers
 from ser_cache.store.failures import FAILURES_FILE, read_failures
 from ser_cache.store.fingerprint import Fingerprint, differences, serves
 from ser_cache.store.listing import CacheSummary, summaries
@@ -18,7 +18,6 @@ from ser_cache.store.part import (
     open_part,
     part_paths,
     read_states,
-    remove_leftovers,
 )
 from ser_cache.store.reader import CachedFeatures, check_agreement, open_features
 from ser_cache.store.repair import RepairReport, repair_folder
@@ -27,6 +26,7 @@ from ser_cache.store.schema import (
     DONE,
     FAILED,
     INT8_STEPS,
+    LARGEST_PART,
     OVERHEAD,
     PENDING,
     SCHEMA,
@@ -48,6 +48,7 @@ __all__ = [
     "FAILED",
     "FAILURES_FILE",
     "INT8_STEPS",
+    "LARGEST_PART",
     "OVERHEAD",
     "PENDING",
     "SCHEMA",

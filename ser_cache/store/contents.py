@@ -40,6 +40,12 @@ def leftovers(folder: Path) -> list[Path]:
     return sorted(chain.from_iterable(folder.glob(pattern) for pattern in _LEFTOVERS))
 
 
+def remove_leftovers(folder: Path) -> None:
+    """Delete the temporary files of a killed process; call it only with the folder locked."""
+    for leftover in leftovers(folder):
+        leftover.unlink(missing_ok=True)
+
+
 def current_rows(parts: Sequence[Part], states: Sequence[NDArray[Any]]) -> list[NDArray[np.bool_]]:
     """Which rows count: those neither superseded nor, in a later part, there again.
 

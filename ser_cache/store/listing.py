@@ -10,9 +10,8 @@ from ser_cache.errors import CacheError
 from ser_cache.store.contents import current_rows
 from ser_cache.store.fingerprint import Fingerprint, differences
 from ser_cache.store.part import Part, open_part, part_paths, read_states
-from ser_cache.store.schema import DONE, FAILED, PENDING, STATES
+from ser_cache.store.schema import DONE, FAILED, PENDING, SAMPLES_PER_HOUR, STATES
 
-_SAMPLES_PER_HOUR = 16_000 * 3600
 _UNKNOWN = b"?"
 
 
@@ -119,4 +118,4 @@ def _count(parts: Sequence[Part]) -> tuple[dict[bytes, int], float]:
         for state in (DONE, FAILED, PENDING):
             counts[state] += int(np.count_nonzero(states == state))
         samples += int(part.samples[current][states == DONE].sum())
-    return counts, samples / _SAMPLES_PER_HOUR
+    return counts, samples / SAMPLES_PER_HOUR

@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 
 from ser_cache.errors import CacheError
 from ser_cache.files import sync_folder
+from ser_cache.store.contents import remove_leftovers
 from ser_cache.store.failures import read_failures, update_failures
 from ser_cache.store.lock import folder_lock
 from ser_cache.store.merge_planning import MergePlan, Place, file_bytes, plan_merge
@@ -39,12 +40,12 @@ from ser_cache.store.part import (
     next_number,
     open_part,
     part_paths,
-    remove_leftovers,
     write_error,
 )
 from ser_cache.store.schema import (
     CHECKSUM_DTYPE,
     FAILED,
+    LARGEST_PART,
     OVERHEAD,
     Row,
     frame_bytes,
@@ -55,9 +56,6 @@ from ser_cache.store.writer import PartWriter
 
 if TYPE_CHECKING:
     from ser_cache.manifest import Utterance
-
-LARGEST_PART = 8 << 30
-"""Bytes of frames that a merged part holds at most; a single longer utterance has a part of its own."""
 
 _ORIGINS = 8  # distinct provenances that a merged part lists; HDF5 limits an attribute to 64 KiB
 

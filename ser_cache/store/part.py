@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 
 from ser_cache.errors import CacheError
 from ser_cache.files import replacing
-from ser_cache.store.failures import FAILURES_FILE
 from ser_cache.store.fingerprint import Fingerprint
 from ser_cache.store.schema import (
     CHECKSUM_DTYPE,
@@ -196,13 +195,6 @@ def next_number(paths: Iterable[Path]) -> int:
     """The number of the next part: above all that exist, because one in between may have been deleted."""
     numbers = (path.stem.removeprefix("part-") for path in paths)
     return max((int(number) for number in numbers if number.isdecimal()), default=-1) + 1
-
-
-def remove_leftovers(folder: Path) -> None:
-    """Delete the temporary files of a killed process; call it only with the folder locked."""
-    for pattern in (".*part-*.tmp", f".{FAILURES_FILE}.*.tmp"):
-        for leftover in folder.glob(pattern):
-            leftover.unlink(missing_ok=True)
 
 
 def write_error(path: Path, error: OSError) -> CacheError:

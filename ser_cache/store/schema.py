@@ -11,6 +11,9 @@ from typing import Any
 
 import numpy as np
 
+SAMPLES_PER_HOUR = 16_000 * 3600
+LARGEST_PART = 8 << 30
+"""Bytes of frames that a part holds at most; a single longer utterance has a part of its own."""
 SCHEMA = 1
 """Version of the layout; a reader refuses parts of any other."""
 

@@ -14,8 +14,8 @@ from ser_cache.errors import CacheError
 from ser_cache.store.contents import current_rows, leftovers, own_files, set_aside
 from ser_cache.store.lock import LOCK_FILE, folder_lock
 from ser_cache.store.part import Part, open_part, part_paths, read_states, write_error
+from ser_cache.store.schema import SAMPLES_PER_HOUR
 
-_SAMPLES_PER_HOUR = 16_000 * 3600
 _BLOCK = 512  # the unit of st_blocks, whatever the file system's own is
 _POOLED = {"mean", "std"}
 
@@ -72,7 +72,7 @@ def measure(folder: Path) -> Usage:
         allocated=sum(status.st_blocks for status in statuses) * _BLOCK,
         reclaimable=_reclaimable(parts, current),
         unused=sum(status.st_size for status in _statuses([*set_aside(folder), *leftovers(folder)])),
-        hours=samples / _SAMPLES_PER_HOUR,
+        hours=samples / SAMPLES_PER_HOUR,
     )
 
 
