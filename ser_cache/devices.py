@@ -1,4 +1,4 @@
-"""Which device a model runs on; torch is imported only when one is chosen."""
+"""Which device a model runs on, and the way there; torch is imported only when one is chosen."""
 
 from __future__ import annotations
 
@@ -37,3 +37,14 @@ def choose_device(name: str) -> torch.device:
     if name == "cuda" and not available:
         raise SettingsError("there is no CUDA device that this torch can use; choose --device cpu or auto.")
     return torch.device("cuda" if available and name != "cpu" else "cpu")
+
+
+def moved(values: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """A tensor on a device.
+
+    It goes to a GPU by way of pinned memory: from any other, the host would wait until everything queued
+    before has been computed.
+    """
+    if device.type != "cuda":
+        return values.to(device)
+    return values.pin_memory().to(device, non_blocking=True)

@@ -83,6 +83,21 @@ def test_features_do_not_depend_on_batch_mates(model, lengths, seed):
             assert relative_error(part, states(model, [clip], [layer])[layer]) <= 1e-5
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+@every_model
+def test_a_gpu_gives_the_states_of_a_processor_whatever_the_batch(model):
+    there = load(str(folder(model)), BackboneOptions(device="cuda"))
+    lengths = [400, 9_000, 24_000, 16_001]
+    clips = [speechlike(length) for length in lengths]
+    together, here = states(there, clips), states(extractor(model), clips)
+    for layer in ALL:
+        assert relative_error(together[layer].cpu(), here[layer]) <= 1e-4
+        parts = together[layer].split([there.frames(length) for length in lengths])
+        for clip, part in zip(clips, parts, strict=True):
+            assert relative_error(part, states(there, [clip], [layer])[layer]) <= 1e-5
+
+
 @every_model
 def test_a_clip_alone_has_the_states_of_the_plain_model(model):
     clip = speechlike(20_000)

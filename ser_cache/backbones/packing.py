@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
+from ser_cache.devices import moved
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from types import TracebackType
@@ -51,11 +53,11 @@ def padding(lengths: Sequence[int], total: int, device: torch.device, masked: bo
     if all(length == total for length in lengths):
         return Padding(mask=None, rows=None)
     audio = torch.arange(total) < torch.tensor(lengths).unsqueeze(1)
-    rows = audio.flatten().nonzero().squeeze(1).to(device)
+    rows = moved(audio.flatten().nonzero().squeeze(1), device)
     if not masked:
         return Padding(mask=None, rows=rows)
     lowest = torch.finfo(torch.float32).min
-    mask = torch.zeros(audio.shape).masked_fill(~audio, lowest)[:, None, None, :].to(device)
+    mask = moved(torch.zeros(audio.shape).masked_fill(~audio, lowest)[:, None, None, :], device)
     return Padding(mask=mask, rows=rows)
 
 

@@ -23,6 +23,7 @@ from torch.nn import functional
 
 from ser_cache.backbones.base import Backbone, emit_states
 from ser_cache.backbones.packing import pad
+from ser_cache.devices import moved
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -69,7 +70,7 @@ class Wav2Vec2Extractor(Backbone):
     def _front(self, clip: torch.Tensor) -> torch.Tensor:
         """Layer 0 of one clip: (samples,) -> (frames, width)."""
         model = self._encoder
-        convolved = model.feature_extractor(clip.to(self.device).unsqueeze(0)).transpose(1, 2)
+        convolved = model.feature_extractor(moved(clip, self.device).unsqueeze(0)).transpose(1, 2)
         projected = model.feature_projection(convolved)
         hidden = projected[0] if isinstance(projected, tuple) else projected
         # In fp32 always: the sum that runs through the blocks begins here; and in bf16, oneDNN's grouped

@@ -20,6 +20,7 @@ from ser_cache.backbones.base import Backbone, emit_states
 from ser_cache.backbones.log_mel import WINDOW_FRAMES, LogMel, MelWindow
 from ser_cache.backbones.outline import WINDOW_SAMPLES
 from ser_cache.backbones.packing import padding
+from ser_cache.devices import moved
 from ser_cache.errors import BackboneError
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ class WhisperExtractor(Backbone):
         of the padding reaches none of the frames kept.
         """
         group = self._windows_at_once(mel.shape[-1] // 2)
-        return _joined([self._convolved(part.to(self.device)) for part in torch.split(mel, group)])
+        return _joined([self._convolved(moved(part, self.device)) for part in torch.split(mel, group)])
 
     def _convolved(self, mel: torch.Tensor) -> torch.Tensor:
         encoder = self._encoder

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
+from ser_cache.devices import moved
 from ser_cache.store import INT8_STEPS, Codec
 
 _MARGIN = 0.99
@@ -94,8 +95,8 @@ class ClipEncoder:
 class PaddedEncoder:
     """Encodes all clips at once: what a GPU likes, where each of many small steps costs a launch.
 
-    The indices are made once a batch, which makes the host wait for this thread's queue of work; nothing in a
-    call does. Sums may round otherwise than those of `ClipEncoder`.
+    The indices are made once a batch, and the host never waits. Sums may round otherwise than those of
+    `ClipEncoder`.
 
     Args:
         frames: frames of each utterance of a batch, each at least 1.
@@ -111,11 +112,11 @@ class PaddedEncoder:
         self._shape = (len(frames), int(groups.max()) * average)
         valid = torch.arange(self._shape[1]) < lengths[:, None]
         sizes = valid.view(len(frames), -1, average).sum(dim=2)
-        self._lengths = lengths[:, None].to(device)
-        self._padding = (~valid)[:, :, None].to(device)
-        self._rows = valid.flatten().nonzero()[:, 0].to(device)
-        self._group_sizes = sizes.clamp(min=1)[:, :, None].to(device)
-        self._group_rows = sizes.flatten().nonzero()[:, 0].to(device)
+        self._lengths = moved(lengths[:, None], device)
+        self._padding = moved((~valid)[:, :, None], device)
+        self._rows = moved(valid.flatten().nonzero()[:, 0], device)
+        self._group_sizes = moved(sizes.clamp(min=1)[:, :, None], device)
+        self._group_rows = moved(sizes.flatten().nonzero()[:, 0], device)
 
     def __call__(self, states: torch.Tensor) -> EncodedLayer:
         """Encode one layer, (frames of all utterances, width) in float32."""
