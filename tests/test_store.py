@@ -45,6 +45,7 @@ from ser_cache.store import (
     verify_part,
     writer,
 )
+from ser_cache.store.commands import extract_command
 from ser_cache.store.failures import update_failures
 from ser_cache.store.schema import STATES
 
@@ -343,7 +344,7 @@ def test_parts_that_disagree_are_refused(tmp_path):
 
 def test_missing_utterances_are_counted_and_the_command_is_named(tmp_path):
     folder = tmp_path / "org--model+full" / "corpus"
-    message = "run `ser extract --model org/model --corpus corpus`"
+    message = "run `ser extract --model org/model --corpus corpus --whisper-context full`"
     with pytest.raises(CacheError, match=f"holds no features: {message}"):
         open_features(folder, [utterance("a")])
     part = make_part(folder, [row("a", 1), row("b", 1)])
@@ -365,7 +366,7 @@ def test_missing_utterances_are_counted_and_the_command_is_named(tmp_path):
         (
             "xls-r+max6s",
             {"model": "xls-r", "name": "xls-r"},
-            "--model xls-r --corpus corpus` with the options it was made with (+max6s)",
+            "--model xls-r --corpus corpus --max-seconds 6`",
         ),
         ("org--tiny", {}, "--model org/tiny --corpus corpus`"),
     ],
@@ -680,3 +681,24 @@ def test_a_part_that_another_has_replaced_is_not_read_as_the_first(tmp_path, num
             writer_.write(place, features(part, place, seed=9))
     with pytest.raises(CacheError, match="was replaced while it was in use: run the same command again"):
         cached.hidden(0)
+
+
+@pytest.mark.parametrize(
+    ("folder", "options"),
+    [
+        ("xls-r", ""),
+        ("xls-r+full+raw+max2.5s", " --whisper-context full --normalise no --max-seconds 2.5"),
+        (
+            "xls-r+norm+compute-bf16+int8+avg4",
+            " --normalise yes --precision bf16 --codec int8 --frame-average 4",
+        ),
+        ("xls-r+pooled+layers0.3-5", " --tier pooled --layers 0,3-5"),
+        ("xls-r+fp32+unheard-of", None),
+    ],
+)
+def test_the_command_that_makes_a_folder_has_its_options(tmp_path, folder, options):
+    said = extract_command(tmp_path / folder / "emovo", [])
+    if options is None:
+        assert said.endswith("--corpus emovo` with the options it was made with (+fp32+unheard-of)")
+    else:
+        assert said == f"`ser extract --model xls-r --corpus emovo{options}`"

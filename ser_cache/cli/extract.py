@@ -286,8 +286,9 @@ def _show_report(report: ExtractionReport, label: str) -> None:
         return
     speed = report.seconds / max(report.wall_seconds, 1e-9)
     screen.say(
-        f"{label}: {report.done:,} utterances extracted, {report.reused:,} reused; {report.seconds:,.0f} s "
-        f"of audio in {report.wall_seconds:,.1f} s ({speed:.1f} s audio/s); {report.folder}"
+        f"{label}: {screen.count(report.done, 'utterance')} extracted, {report.reused:,} reused; "
+        f"{report.seconds:,.0f} s of audio in {report.wall_seconds:,.1f} s ({speed:.1f} s audio/s); "
+        f"{report.folder}"
     )
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import mmap
-import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from ser_cache.errors import CacheError, StaleCacheError
+from ser_cache.store.commands import extract_command
 from ser_cache.store.failures import read_failures
 from ser_cache.store.fingerprint import Fingerprint, differences
 from ser_cache.store.gathering import ReadAhead, announce, as_indices, batch_buffer, copy_frames, even_runs
@@ -313,18 +313,6 @@ class CachedFeatures:
             for oldest in list(self._maps)[:-_MAPS]:
                 self._maps.pop(oldest, None)  # arrays that still show it keep it open
         return mapped
-
-
-def extract_command(folder: Path, parts: Sequence[Part]) -> str:
-    """The command that extracts what is missing in a folder, with the model as the user once gave it."""
-    backbone, _, variant = folder.parent.name.partition("+")
-    recorded = parts[0].provenance if parts else {}
-    model = str(recorded.get("model") or backbone.replace("--", "/"))
-    name = str(recorded.get("name") or backbone)
-    # A folder or a hub id gives the cache its own name, unless the user chose another.
-    chosen = "" if name in (model, model.replace("/", "--"), Path(model).name) else f" --name {name}"
-    options = f" with the options it was made with (+{variant})" if variant else ""
-    return f"`ser extract --model {shlex.quote(model)}{chosen} --corpus {folder.name}`{options}"
 
 
 def _locate(parts: Sequence[Part]) -> dict[str, tuple[int, int, bytes]]:

@@ -12,10 +12,10 @@ from pathlib import Path
 
 from ser_cache.errors import CacheError
 from ser_cache.files import sync_folder
+from ser_cache.store.commands import extract_command
 from ser_cache.store.contents import DAMAGED_SUFFIX, leftovers
 from ser_cache.store.lock import folder_lock
 from ser_cache.store.part import open_part, part_paths, write_error
-from ser_cache.store.reader import extract_command
 from ser_cache.store.verify import PartReport, inspect_part
 from ser_cache.store.writer import PartWriter
 
