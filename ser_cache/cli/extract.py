@@ -138,6 +138,7 @@ def extract(
         return 0
     if options.lock:
         _require_unlocked(outline, options, where, jobs)
+    screen.busy(f"loading {model}")
     extractor = opening.load_extractor(model, backbone_options)
     run = _Extraction(extractor, options, where, auto=precision == AUTO and model != opening.MFCC)
     return screen.each(jobs, lambda job: f"{job[0].corpus}, {extractor.name}", lambda job: run.one(*job))
@@ -262,6 +263,7 @@ class _Extraction:
         cached = precision.cached_precision(folder)
         if cached is None and not self.measured:
             wanted = wanted_fingerprint(self.extractor, self.options, self.extractor.identity)
+            screen.busy("measuring the precisions")
             choice = precision.choose_precision(self.extractor, manifest.utterances, root, wanted)
             screen.note(_reasons(choice, str(wanted.storage["codec"])))
             self.measured = choice.precision

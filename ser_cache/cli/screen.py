@@ -85,6 +85,15 @@ def note(line: str) -> None:
     click.echo(line, err=True)
 
 
+def busy(with_what: str) -> None:
+    """Say on stderr, in a terminal, what takes a while before there is progress to count.
+
+    A line that stays, and no spinner: the hub's download bars may come below it.
+    """
+    if sys.stderr.isatty():
+        note(f"{with_what} ...")
+
+
 def each(jobs: Sequence[Job], name: Callable[[Job], str], run: Callable[[Job], int]) -> int:
     """Run jobs one after another; an error in one does not stop the next.
 
