@@ -117,3 +117,28 @@ def test_differences_are_taken_within_folds(script):
     assert (difference.mean, difference.better, difference.worse) == (0.0, 2, 1)
     assert difference.std == pytest.approx(3**0.5)
     assert str(difference) == "+0.0 ± 1.7 (2/3)"
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "says"),
+    [
+        ("extraction", ["{model}", "--clips", "3", "--repeats", "1", "--every", "1"], "| usual script |"),
+        ("store", ["--layers", "2", "--frames", "300", "--width", "16", "--repeats", "1"], "| ser_cache | "),
+        ("flips", ["--flips", "20"], "| all | "),
+    ],
+)
+def test_a_benchmark_runs_without_data(script, tmp_path, capsys, monkeypatch, name, arguments, says):
+    model = save_whisper(tmp_path / "tiny")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", [name, *(word.format(model=model) for word in arguments)])
+    script(name).main()
+    assert says in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_memory_is_watched_in_processes_of_their_own(script, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["memory", "--clips", "4", "--sizes", "1", "2"])
+    script("memory").main()
+    said = capsys.readouterr().out
+    assert "| corpus x2 |" in said
+    assert "ratio of the peaks" in said
