@@ -155,6 +155,18 @@ def test_features_are_stored_in_the_extractors_own_codec_unless_told_otherwise(t
     assert choose_folder(tmp_path, "c", mfcc, half) == tmp_path / "mfcc+fp16" / "c"
 
 
+@pytest.mark.parametrize("options", [{"layers": (1,)}, {"tier": "pooled"}])
+def test_a_smaller_folder_that_is_there_is_completed_beside_the_one_of_everything(tmp_path, options):
+    corpus, fake = FakeCorpus.make([3200] * 4), FakeExtractor()
+    small = ExtractionOptions(**options)
+    own = choose_folder(tmp_path, "c", fake, small, fake.identity)
+    extract(fake, corpus.utterances[:2], tmp_path, own, small, None, corpus.read)
+    whole = choose_folder(tmp_path, "c", fake, ExtractionOptions(), fake.identity)
+    extract(fake, corpus.utterances, tmp_path, whole, None, None, corpus.read)
+    assert own != whole
+    assert choose_folder(tmp_path, "c", fake, small, fake.identity) == own
+
+
 def test_an_unknown_layer_or_codec_is_named(tmp_path):
     with pytest.raises(UnknownNameError, match=r"unknown layer of fake '7'.*Known: 0, 1, 2"):
         wanted_fingerprint(FakeExtractor(), ExtractionOptions(layers=(0, 7)))

@@ -17,8 +17,8 @@ def choose_folder(
 ) -> Path:
     """Where these features belong: ``<cache>/<backbone>[+variant]/<corpus>``.
 
-    A subset of layers, and time means alone, belong into a folder of their own, unless the folder of all
-    layers or of frames serves them already.
+    A subset of layers, and time means alone, belong into a folder of their own where there is one, and
+    otherwise into the folder of all layers or of frames if that serves them already.
 
     Args:
         cache: the cache's root.
@@ -40,6 +40,8 @@ def choose_folder(
         return cache / "+".join(filter(None, [outline.name, outline.variant, *variants])) / corpus
 
     own = folder(*stored, *layers)
+    if part_paths(own):
+        return own  # or it could never be completed, nor mended, beside a larger one
     frames = [] if options.tier == "pooled" else stored
     for whole in (folder(*stored), folder(*frames), folder(*frames, *layers)):
         paths = part_paths(whole)
