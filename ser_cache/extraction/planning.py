@@ -34,6 +34,7 @@ from ser_cache.store import (
     part_paths,
     read_states,
     row_bytes,
+    runs_within,
     serves,
     stored_frames,
 )
@@ -319,26 +320,16 @@ def _plan_new(
 ) -> Iterator[PartPlan]:
     """Split new utterances into parts, greedily and in order, so that a resumed run splits them alike."""
     per_frame = frame_bytes(fingerprint.storage, outline.geometry.width)
-    rows: list[Row] = []
-    members: dict[int, Utterance] = {}
-    size = 0
-    number = next_number(part_paths(folder))
-
-    def finished() -> PartPlan:
-        path = folder / f"part-{number:04d}.h5"
-        return PartPlan(path, tuple(rows), members, tuple(range(len(rows))))
-
-    for utterance in utterances:
-        frames = outline.frames(utterance.samples)
-        taken = stored_frames(fingerprint.storage, frames) * per_frame
-        if rows and size + taken > options.part_bytes:
-            yield finished()
-            rows, members, size, number = [], {}, 0, number + 1
-        members[len(rows)] = utterance
-        rows.append(Row(utterance.id, utterance.samples, utterance.sha256, frames))
-        size += taken
-    if rows:
-        yield finished()
+    rows = [
+        Row(utterance.id, utterance.samples, utterance.sha256, outline.frames(utterance.samples))
+        for utterance in utterances
+    ]
+    sizes = [stored_frames(fingerprint.storage, row.frames) * per_frame for row in rows]
+    first = next_number(part_paths(folder))
+    for number, run in enumerate(runs_within(sizes, options.part_bytes), start=first):
+        members = dict(enumerate(utterances[run.start : run.stop]))
+        new = tuple(rows[run.start : run.stop])
+        yield PartPlan(folder / f"part-{number:04d}.h5", new, members, tuple(members))
 
 
 def _bytes_of(rows: Sequence[Row], outline: Outlined, fingerprint: Fingerprint) -> int:

@@ -36,6 +36,7 @@ from ser_cache.store.schema import (
     Row,
     frame_bytes,
     row_bytes,
+    runs_within,
     stored_frames,
 )
 from ser_cache.store.usage import Usage, measure, remove_folder
@@ -86,6 +87,7 @@ __all__ = [
     "repair_folder",
     "require_unlocked",
     "row_bytes",
+    "runs_within",
     "serves",
     "stored_frames",
     "summaries",

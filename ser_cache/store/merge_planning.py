@@ -1,7 +1,7 @@
 """What a merge has to do: which rows count, in which order, and what stands against it."""
 
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ from ser_cache.errors import CacheError
 from ser_cache.store.contents import current_rows
 from ser_cache.store.part import Part, open_part, part_paths, read_states
 from ser_cache.store.reader import check_agreement
-from ser_cache.store.schema import DONE, FAILED, PENDING, frame_bytes
+from ser_cache.store.schema import DONE, FAILED, PENDING, frame_bytes, runs_within
 
 if TYPE_CHECKING:
     from ser_cache.manifest import Utterance
@@ -149,17 +149,8 @@ def _require_current(
         )
 
 
-def _split(parts: Sequence[Part], kept: Sequence[Place], part_bytes: int) -> Iterator[tuple[Place, ...]]:
+def _split(parts: Sequence[Part], kept: Sequence[Place], part_bytes: int) -> list[tuple[Place, ...]]:
     """Rows in order, as many in each new part as its limit allows."""
     per_frame = frame_bytes(parts[0].fingerprint.storage, parts[0].width)
-    group: list[Place] = []
-    size = 0
-    for number, row in kept:
-        count = parts[number].frames(row) * per_frame
-        if group and size + count > part_bytes:
-            yield tuple(group)
-            group, size = [], 0
-        group.append((number, row))
-        size += count
-    if group:
-        yield tuple(group)
+    runs = runs_within([parts[number].frames(row) * per_frame for number, row in kept], part_bytes)
+    return [tuple(kept[run.start : run.stop]) for run in runs]

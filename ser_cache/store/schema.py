@@ -5,7 +5,7 @@ are fixed when it is created; its features, checksums and states are written lat
 feature datasets are follows from the storage half of the fingerprint, so a new codec is a new entry here.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -122,3 +122,22 @@ def row_bytes(storage: Mapping[str, Any], width: int) -> int:
     sizes = (np.dtype(field.dtype).itemsize for field in fields(storage) if not field.per_frame)
     columns = CHECKSUM_DTYPE.itemsize + STATE_DTYPE.itemsize + 64 + 3 * 8  # hash, samples, frames, offset
     return len(storage["layers"]) * width * sum(sizes) + columns
+
+
+def runs_within(sizes: Sequence[int], limit: int) -> list[range]:
+    """Split rows into consecutive runs, each as long as its limit allows; a larger row has a run of its own.
+
+    Greedy and in order, so that rows that are added at the end leave the runs before them as they are.
+
+    Args:
+        sizes: bytes of each row.
+        limit: the most bytes of a run.
+    """
+    runs: list[range] = []
+    start = total = 0
+    for row, size in enumerate(sizes):
+        if row > start and total + size > limit:
+            runs.append(range(start, row))
+            start, total = row, 0
+        total += size
+    return [*runs, range(start, len(sizes))] if len(sizes) > start else runs
