@@ -432,8 +432,11 @@ def test_a_dry_run_after_an_interruption_says_that_the_space_is_there(tones, cap
     assert "parts that were begun have their space already" in shown
 
 
-def test_a_read_only_cache_is_one_line_and_status_1(tones, disk, capsys):
+def test_a_read_only_cache_is_one_line_and_status_1_before_the_model_is_loaded(
+    tones, disk, monkeypatch, capsys
+):
     set_read_only(disk, "ro")
+    monkeypatch.setattr(opening, "load_extractor", lambda *_: pytest.fail("loaded"))
     assert cli.run([*EXTRACT, "--cache", str(disk)]) == 1
     last = capsys.readouterr().err.splitlines()[-1]
     assert last.startswith(f"error: {disk}")

@@ -478,3 +478,15 @@ def test_a_table_in_a_narrow_terminal_loses_no_column(
     assert all(any(heading in line for line in lines) for heading in COLUMNS)
     assert sum(line.count("±") for line in lines) == 4
     assert width < 80 or max(map(len, lines)) <= width
+
+
+def test_a_manifest_that_replaces_another_says_what_changes(
+    tones: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    again = ["manifest", "tones", str(tones), "--pattern", PATTERN]
+    assert run(again) == 0
+    assert "replaced" not in capsys.readouterr().err
+    next(tones.rglob("*.wav")).rename(tones / "s9_anger_1.wav")
+    assert run(again) == 0
+    replaced = f"this replaced a manifest of {len(list(tones.rglob('*.wav')))} utterances: 1 new, 1 gone;"
+    assert replaced in capsys.readouterr().err

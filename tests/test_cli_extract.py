@@ -7,7 +7,7 @@ import small_models
 from small_corpora import PATTERN, write_tone_corpus
 
 from ser_cache.cli import run
-from ser_cache.extraction import precision
+from ser_cache.extraction import opening, precision
 from ser_cache.manifest import read_manifest
 from ser_cache.store import open_features
 
@@ -90,9 +90,19 @@ def test_time_means_are_served_by_whatever_has_frames(tones, model, capsys):
 def test_heads_that_need_frames_refuse_time_means_before_anything_is_trained(tones, model, capsys):
     assert extract(model, "--tier", "pooled") == 0
     capsys.readouterr()
-    assert run(["probe", "--head", "all"]) == 1
+    assert run(["probe", "--head", "linear", "--head", "nonlinear"]) == 1
     assert "the nonlinear head needs frames: choose --head linear" in capsys.readouterr().err
     assert not Path("runs").exists()
+
+
+def test_all_heads_are_those_that_the_features_suffice_for(tones, model, capsys):
+    assert extract(model, "--tier", "pooled") == 0
+    capsys.readouterr()
+    assert run(["probe", "--epochs", "1"]) == 0
+    said = capsys.readouterr()
+    assert "keeps time means only" in said.err
+    assert "which leaves linear" in said.err
+    assert [path.name.split("-")[2] for path in Path("runs").iterdir()] == ["linear"]
 
 
 def test_the_precision_is_measured_once_said_and_kept(tones, model, capsys):
@@ -103,6 +113,44 @@ def test_the_precision_is_measured_once_said_and_kept(tones, model, capsys):
     (tones / "new.txt").touch()
     assert extract(model) == 0
     assert "computing" not in capsys.readouterr().err
+
+
+def test_a_faster_precision_that_is_less_accurate_is_offered_by_its_option(tones, model, monkeypatch, capsys):
+    def measured(speed: float, error: float) -> precision.PrecisionChoice:
+        return precision.PrecisionChoice(
+            "fp32", (precision.MeasuredPrecision("bf16", 2, error, storage_error=2e-4, speed=speed),)
+        )
+
+    monkeypatch.setattr(precision, "choose_precision", lambda *_: measured(speed=2.4, error=0.02))
+    assert extract(model, "--layers", "1") == 0
+    assert capsys.readouterr().err.rstrip().endswith("To compute in it nevertheless: --precision bf16")
+    monkeypatch.setattr(precision, "choose_precision", lambda *_: measured(speed=1.1, error=0.02))
+    assert extract(model, "--layers", "2") == 0
+    assert "nevertheless" not in capsys.readouterr().err
+
+
+def test_a_damaged_part_is_told_before_the_model_is_loaded(tones, model, monkeypatch, capsys):
+    assert extract(model) == 0
+    part = Path("cache/tiny/tones/part-0000.h5")
+    part.write_bytes(b"x" * part.stat().st_size)
+    monkeypatch.setattr(opening, "load_extractor", lambda *_: pytest.fail("loaded"))
+    capsys.readouterr()
+    assert extract(model) == 1
+    assert "ser cache repair" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("corpus", "remedy"),
+    [
+        ("nope", "Prepare one of your own with: ser manifest nope ROOT --table FILE (or --pattern)"),
+        ("emovo", "Prepare it with: ser manifest emovo ROOT"),
+    ],
+)
+def test_an_unprepared_corpus_is_refused_with_the_command_that_prepares_it(tones, corpus, remedy, capsys):
+    assert run(["extract", "--model", "mfcc", "--corpus", corpus]) == 1
+    said = capsys.readouterr().err
+    assert f"unknown corpus '{corpus}'. Known: tones." in said
+    assert said.rstrip().endswith(remedy)
 
 
 @pytest.mark.parametrize(
@@ -143,7 +191,7 @@ def test_auto_keeps_to_what_each_corpus_is_cached_in(tones, model, monkeypatch, 
     assert run(["extract", "--model", str(model)]) == 0
     said = capsys.readouterr()
     assert "computing in bf16" in said.err
-    assert "tiny tones: nothing new" in said.out
+    assert "tones tiny: nothing new" in said.out
     assert precision.cached_precision(Path("cache/tiny/a-new-one")) == "bf16"
     assert precision.cached_precision(Path("cache/tiny/tones")) == "fp32"
     assert run(["extract", "--model", str(model), "--layers", "1"]) == 0

@@ -12,10 +12,10 @@ import click
 from ser_cache import settings
 from ser_cache.cli import screen
 from ser_cache.cli.options import chosen_manifests, root_of, where_things_live
-from ser_cache.errors import CacheError, LockedError, SettingsError
+from ser_cache.errors import CacheError, SettingsError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from ser_cache.extraction import ExtractionOptions, ExtractionReport
     from ser_cache.extraction.planning import Outlined
@@ -136,8 +136,8 @@ def extract(
     if dry_run:
         _show_plans(outline, options, where, jobs)
         return 0
-    if options.lock:
-        _require_unlocked(outline, options, where, jobs)
+    if stopped := _what_stops_all(outline, options, where, jobs):
+        return screen.each(jobs, lambda job: f"{job[0].corpus}, {outline.name}", _raise_of(stopped))
     screen.busy(f"loading {model}")
     extractor = opening.load_extractor(model, backbone_options)
     run = _Extraction(extractor, options, where, auto=precision == AUTO and model != opening.MFCC)
@@ -188,27 +188,34 @@ def _jobs(where: settings.Locations, corpora: tuple[str, ...]) -> list[Job]:
     return jobs
 
 
-def _require_unlocked(
+def _what_stops_all(
     outline: Outlined, options: ExtractionOptions, where: settings.Locations, jobs: Sequence[Job]
-) -> None:
-    """Say before the weights are loaded, which takes seconds, that others are writing all that is to do."""
-    from ser_cache.extraction import choose_folder, plan
-    from ser_cache.store import require_unlocked
+) -> dict[str, CacheError]:
+    """Why each corpus cannot be written, known before the weights are loaded, which takes seconds.
 
-    held = []
+    Empty if any can: what stops the others is then said when their turn comes.
+    """
+    from ser_cache.extraction import choose_folder, plan
+
+    reasons = {}
     for manifest, _ in jobs:
         try:
             folder = choose_folder(where.cache, manifest.corpus, outline, options)
-            if not plan(outline, manifest.utterances, folder, options).todo:
-                return
-            require_unlocked(folder)
-        except LockedError as error:
-            held.append(str(error))
-        except CacheError:  # of this corpus alone: said when its turn comes
-            return
+            planned = plan(outline, manifest.utterances, folder, options)
+            if planned.todo:
+                planned.require_writable(lock=options.lock)
+        except CacheError as error:
+            reasons[manifest.corpus] = error
         else:
-            return
-    raise LockedError(" ".join(held))
+            return {}
+    return reasons
+
+
+def _raise_of(errors: Mapping[str, CacheError]) -> Callable[[Job], int]:
+    def raise_error(job: Job) -> int:
+        raise errors[job[0].corpus]
+
+    return raise_error
 
 
 @dataclass
@@ -240,7 +247,7 @@ class _Extraction:
         folder = choose_folder(self.where.cache, manifest.corpus, self.extractor, self.options, identity)
         extractor = self._at_precision(folder, manifest, root)
         started = monotonic()
-        label = f"{folder.parent.name} {manifest.corpus}"
+        label = f"{manifest.corpus} {folder.parent.name}"
         with screen.bar(label, len(manifest)) as bar:
 
             def show(progress: Progress) -> None:
@@ -272,12 +279,19 @@ class _Extraction:
 
 def _reasons(choice: PrecisionChoice, codec: str) -> str:
     """The chosen precision in a line, with what was measured."""
+    from ser_cache.extraction.precision import LEAST_GAIN
+
     beside = [
         f"{one.precision} is {one.speed:.1f} times as fast, with an error up to {one.error:.2%} beside "
         f"{one.storage_error:.2%} from storing {codec} (layer {one.layer})"
         for one in choice.measured
     ]
-    return f"computing in {choice.precision}" + (f"; {'; '.join(beside)}" if beside else "")
+    chosen = f"computing in {choice.precision}" + (f"; {'; '.join(beside)}" if beside else "")
+    refused = [one for one in choice.measured if one.speed >= LEAST_GAIN and not one.accurate]
+    if not refused:
+        return chosen
+    fastest = max(refused, key=lambda one: one.speed)
+    return f"{chosen}. To compute in it nevertheless: --precision {fastest.precision}"
 
 
 def _show_report(report: ExtractionReport, label: str) -> None:

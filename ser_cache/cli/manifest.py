@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ser_cache.importing import Import, Listing
+    from ser_cache.manifest import Manifest
 
 
 @click.command(epilog="Example: ser manifest emovo ~/corpora/EMOVO", short_help="List and check a corpus.")
@@ -58,10 +59,36 @@ def manifest(
     with screen.bar(f"decoding {corpus}", len(listing.utterances)) as bar:
         imported = prepare(corpus, listing, root, lambda done, _: bar.update(done), jobs, strict)
     path = where.manifests / f"{corpus}.csv"
+    replaced = _what_is_replaced(path, imported.manifest)
     write_manifest(path, imported.manifest)
     settings.remember_root(where.manifests, corpus, root)
     _show(imported, path, complete=table is None and pattern is None)
+    if replaced:
+        screen.note(replaced)
     return _report_failures(where, corpus, {failure.path: failure.reason for failure in imported.failures})
+
+
+def _what_is_replaced(path: Path, made: Manifest) -> str:
+    """What a new manifest changes about the one in its place, in a line; "" if there is none, or nothing."""
+    from ser_cache.manifest import read_manifest
+
+    try:
+        before = {utterance.id: utterance for utterance in read_manifest(path).utterances}
+    except SerCacheError:
+        return ""  # none was there, or none that could be used
+    now = {utterance.id: utterance for utterance in made.utterances}
+    counts = {
+        "new": len(now.keys() - before.keys()),
+        "gone": len(before.keys() - now.keys()),
+        "changed": sum(now[id_] != before[id_] for id_ in now.keys() & before.keys()),
+    }
+    changes = ", ".join(f"{count:,} {kind}" for kind, count in counts.items() if count)
+    if not changes:
+        return ""
+    return (
+        f"note: this replaced a manifest of {screen.count(len(before), 'utterance')}: {changes}; "
+        "give another name to keep both."
+    )
 
 
 def _move_root(where: settings.Locations, corpus: str, root: Path) -> int:

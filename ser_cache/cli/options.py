@@ -49,12 +49,20 @@ def chosen_manifests(where: Locations, corpora: Sequence[str]) -> list[Manifest]
     paths = list_manifests(where.manifests)
     for name in corpora:
         if name not in paths:
-            raise UnknownNameError("corpus", name, paths, f"Prepare it with: ser manifest {name} ROOT")
+            raise UnknownNameError("corpus", name, paths, _how_to_prepare(name))
     if not paths:
         raise SettingsError(
             f"there are no manifests in {where.manifests}; begin with: ser manifest CORPUS ROOT"
         )
     return [read_manifest(paths[name]) for name in dict.fromkeys(corpora) or paths]
+
+
+def _how_to_prepare(corpus: str) -> str:
+    from ser_cache.corpora import CORPORA
+
+    if corpus in CORPORA:
+        return f"Prepare it with: ser manifest {corpus} ROOT"
+    return f"Prepare one of your own with: ser manifest {corpus} ROOT --table FILE (or --pattern)"
 
 
 def root_of(where: Locations, corpus: str) -> Path | None:

@@ -98,6 +98,7 @@ def probe(
     pooled. A run that is there already is shown again, not repeated. Each run's folder holds its split,
     predictions with scores, metrics, log and weights.
     """
+    from ser_cache.heads import HEADS
     from ser_cache.probing import ProbeOptions
     from ser_cache.protocols import protocol_named
     from ser_cache.splits import SplitOptions
@@ -105,7 +106,7 @@ def probe(
     where = settings.locate(manifests, cache, runs)
     overrides = {"epochs": epochs, "learning_rate": learning_rate, "batch_size": batch_size}
     options = ProbeOptions(
-        heads=_heads(heads),
+        heads=tuple(HEADS) if "all" in heads else tuple(dict.fromkeys(heads)),
         split=SplitOptions(kind=split, seed=split_seed, folds=folds),
         seeds=tuple(range(seeds)),
         protocol=_overridden(protocol_named(protocol), overrides, dropout),
@@ -116,7 +117,7 @@ def probe(
     summaries: list[RunSummary] = []
 
     def probe_one(job: Job) -> int:
-        summaries.extend(_probe_one(where, *job, options))
+        summaries.extend(_probe_one(where, *job, options, what_can="all" in heads))
         return 0
 
     try:
@@ -124,13 +125,6 @@ def probe(
     finally:
         if summaries:  # also after Ctrl-C: what is trained is worth showing
             show_summaries(summaries, f"Probes: split {split}, protocol {options.protocol.name}")
-
-
-def _heads(names: Sequence[str]) -> tuple[str, ...]:
-    from ser_cache.heads import HEADS
-
-    wanted = [head for name in names for head in (HEADS if name == "all" else (name,))]
-    return tuple(dict.fromkeys(wanted))
 
 
 def _overridden(protocol: Protocol, training: Mapping[str, Any], dropout: float | None) -> Protocol:
@@ -189,8 +183,10 @@ def _backbone(name: str, cached: Sequence[str]) -> str:
 
 
 def _probe_one(
-    where: settings.Locations, manifest: Manifest, backbone: str, options: ProbeOptions
+    where: settings.Locations, manifest: Manifest, backbone: str, options: ProbeOptions, what_can: bool
 ) -> list[RunSummary]:
+    """Train one corpus's heads; with ``what_can``, those that its features suffice for."""
+    from ser_cache.heads import head_kind
     from ser_cache.probing import Progress, probe
     from ser_cache.store import open_features
 
@@ -198,6 +194,12 @@ def _probe_one(
         open_features(where.cache / backbone / manifest.corpus, manifest.utterances) as features,
         screen.bar(f"{manifest.corpus} {backbone}", 1) as bar,
     ):
+        if what_can and features.tier == "pooled":
+            options = replace(options, heads=tuple(h for h in options.heads if head_kind(h).pools_first))
+            screen.note(
+                f"note: {manifest.corpus}: {backbone} keeps time means only; heads that need frames are left "
+                f"out, which leaves {', '.join(options.heads)}."
+            )
 
         def show(progress: Progress) -> None:
             bar.restate(progress.done, progress.total, f"{progress.head}, fold {progress.fold}")

@@ -33,6 +33,8 @@ from ser_cache.store import (
     open_part,
     part_paths,
     read_states,
+    require_unlocked,
+    require_writable,
     row_bytes,
     runs_within,
     serves,
@@ -165,6 +167,20 @@ class ExtractionPlan:
     seconds: float
     bytes: int
     free: int
+
+    def require_writable(self, lock: bool = True) -> None:
+        """Check that the folder can be written to: nobody else does, and the file system lets us.
+
+        Args:
+            lock: whether the extraction will hold the folder's lock.
+
+        Raises:
+            LockedError: another process is writing there.
+            CacheError: the file system is read-only, or the folder belongs to somebody else.
+        """
+        if lock:
+            require_unlocked(self.folder)
+        require_writable(self.folder)
 
     def require_space(self) -> None:
         """Check that the disk can hold the new parts.

@@ -9,7 +9,7 @@ from ser_cache.store.contents import cached_folders, current_rows, remove_leftov
 from ser_cache.store.failures import FAILURES_FILE, read_failures
 from ser_cache.store.fingerprint import Fingerprint, differences, serves
 from ser_cache.store.listing import CacheSummary, summaries
-from ser_cache.store.lock import folder_lock, require_unlocked
+from ser_cache.store.lock import folder_lock, require_unlocked, require_writable
 from ser_cache.store.merge import MergeReport, merge_folder
 from ser_cache.store.part import (
     Part,
@@ -86,6 +86,7 @@ __all__ = [
     "remove_leftovers",
     "repair_folder",
     "require_unlocked",
+    "require_writable",
     "row_bytes",
     "runs_within",
     "serves",

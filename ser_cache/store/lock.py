@@ -80,6 +80,21 @@ def require_unlocked(folder: Path) -> None:
         os.close(descriptor)
 
 
+def require_writable(folder: Path) -> None:
+    """Say early that a folder cannot be written to, or cannot be made.
+
+    Args:
+        folder: ``<cache>/<backbone>/<corpus>``; it need not exist.
+
+    Raises:
+        CacheError: its file system is read-only, or it belongs to somebody else.
+    """
+    place = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not os.access(place, os.W_OK | os.X_OK):
+        read_only = os.statvfs(place).f_flag & os.ST_RDONLY
+        raise write_error(folder, OSError(errno.EROFS if read_only else errno.EACCES, ""))
+
+
 def _acquire(path: Path) -> int:
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
