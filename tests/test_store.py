@@ -457,6 +457,13 @@ def test_thousands_of_reasons_are_updated_at_once(tmp_path):
     assert read_failures(tmp_path) == {"u0": "x"}
 
 
+def test_a_reason_whose_quote_is_never_closed_hides_what_follows_and_stops_nothing(tmp_path):
+    (tmp_path / "failures.csv").write_text('id,reason\na,x\nb,"oops\n' + "c,y\n" * 50_000, encoding="utf-8")
+    assert read_failures(tmp_path) == {"a": "x"}
+    update_failures(tmp_path, {"d": "z"}, ())
+    assert read_failures(tmp_path) == {"a": "x", "d": "z"}
+
+
 def test_a_part_that_exists_is_never_overwritten(tmp_path):
     part = full_part(folder_in(tmp_path))
     before = part.path.read_bytes()

@@ -3,6 +3,7 @@
 import csv
 import io
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from ser_cache.files import write_csv
@@ -20,8 +21,12 @@ def read_failures(folder: Path) -> dict[str, str]:
         text = (folder / FAILURES_FILE).read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:
         return {}
-    rows = csv.DictReader(io.StringIO(text, newline=""))
-    return {row["id"]: row["reason"] for row in rows if row.get("id") and row.get("reason")}
+    found: dict[str, str] = {}
+    with suppress(csv.Error):  # a quote that is never closed makes one cell of all that follows
+        for row in csv.DictReader(io.StringIO(text, newline="")):
+            if row.get("id") and row.get("reason"):
+                found[row["id"]] = row["reason"]
+    return found
 
 
 def update_failures(folder: Path, added: Mapping[str, str], removed: Iterable[str]) -> None:
