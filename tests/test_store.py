@@ -104,6 +104,10 @@ def full_part(folder: Path, frames: Sequence[int] = (4, 1, 7), number: int = 0, 
     return part
 
 
+def cut_short(path: Path) -> None:
+    os.truncate(path, 4096)
+
+
 def folder_in(path: Path) -> Path:
     return path / "model" / "corpus"
 
@@ -518,6 +522,16 @@ def test_a_run_on_other_features_is_refused(tmp_path):
         cached.require(fingerprint())
         with pytest.raises(StaleCacheError, match="context: cache 'audio', asked 'full'"):
             cached.require(fingerprint(context="full"))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"), [(Path.unlink, "cannot be read any more"), (cut_short, "was replaced while")]
+)
+def test_a_part_that_vanishes_while_it_is_opened_is_one_clear_line(tmp_path, change, words):
+    part = full_part(folder_in(tmp_path))
+    change(part.path)
+    with pytest.raises(CacheError, match=words):
+        read_states(part)
 
 
 def test_a_vanished_part_is_one_clear_line(tmp_path):

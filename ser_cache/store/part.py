@@ -182,8 +182,19 @@ def open_part(path: Path) -> Part:
 
 
 def read_states(part: Part) -> NDArray[np.bytes_]:
-    """The state of each row, (rows,) of four bytes, as it is on disk now."""
-    return np.fromfile(part.path, dtype=STATE_DTYPE, count=len(part.ids), offset=part.positions["state"])
+    """The state of each row, (rows,) of four bytes, as it is on disk now.
+
+    Raises:
+        CacheError: the file has vanished or been replaced since it was opened, as by a merge.
+    """
+    count = len(part.ids)
+    try:
+        states = np.fromfile(part.path, dtype=STATE_DTYPE, count=count, offset=part.positions["state"])
+    except OSError as error:
+        raise CacheError(f"{part.path} cannot be read any more ({error.strerror}).") from error
+    if len(states) < count:
+        raise CacheError(f"{part.path} was replaced while it was in use: run the same command again.")
+    return states
 
 
 def part_paths(folder: Path) -> list[Path]:
