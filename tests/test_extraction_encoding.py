@@ -86,6 +86,13 @@ def test_both_encoders_agree(codec, average):
 
 
 @pytest.mark.parametrize("encoder", ENCODERS)
+def test_an_average_over_more_frames_than_any_clip_has_needs_no_memory_for_them(encoder):
+    frames = [4, 9]
+    encoded = ENCODERS[encoder](frames, CODECS["fp32"], 10**15)(states_of(frames))
+    torch.testing.assert_close(torch.cat(list(encoded.hidden)), encoded.mean, rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize("encoder", ENCODERS)
 def test_what_is_wrong_with_one_clip_stays_with_it(encoder):
     frames = [4, 5, 6]
     states = states_of(frames)

@@ -106,6 +106,7 @@ class PaddedEncoder:
     """
 
     def __init__(self, frames: Sequence[int], codec: Codec, average: int, device: torch.device) -> None:
+        average = min(average, max(frames))  # one group a clip either way, and no padding beyond the longest
         self._codec, self._average = codec, average
         lengths = torch.tensor(list(frames))
         groups = -(-lengths // average)
