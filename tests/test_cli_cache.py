@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_store import full_part, make_part, row
+from small_parts import full_part, make_part, row
 
 from ser_cache.cli import run
 from ser_cache.manifest import Manifest, Utterance, write_manifest

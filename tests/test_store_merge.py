@@ -20,7 +20,7 @@ import pytest
 from fake_extractor import FakeCorpus, FakeExtractor
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_store import features, fingerprint, folder_in, full_part, make_part, row, utterance
+from small_parts import features, fingerprint, folder_in, full_part, make_part, row, utterance
 
 from ser_cache.errors import CacheError, LockedError, StaleCacheError
 from ser_cache.extraction import ExtractionOptions, extract, plan

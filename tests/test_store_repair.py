@@ -10,7 +10,7 @@ import pytest
 from fake_extractor import FakeCorpus, FakeExtractor
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_store import features, folder_in, full_part, make_part, row
+from small_parts import features, folder_in, full_part, make_part, row
 
 from ser_cache.errors import CacheError, LockedError
 from ser_cache.extraction import ExtractionOptions, extract

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import itertools
 import json
-import runpy
 from pathlib import Path
 
 import numpy as np
 import pytest
-from test_store import features, fingerprint, folder_in, full_part, make_part, row
+from small_parts import features, fingerprint, folder_in, full_part, make_part, row
 
 from ser_cache.errors import CacheError, DamagedPartError
 from ser_cache.store import DONE, PENDING, PartWriter, inspect_part, open_part, read_states, seal, verify_part
@@ -73,9 +72,9 @@ def test_bytes_that_nothing_reads_are_not_judged_and_their_states_are(tmp_path):
     assert len(verify_part(part.path)) == 4
 
 
-def test_flips_in_every_region_are_found_by_the_benchmark_too(finished):
-    flips = runpy.run_path(str(Path(__file__).resolve().parents[1] / "benchmarks" / "flips.py"))
-    regions = flips["regions_of"](finished)
+def test_flips_in_every_region_are_found_by_the_benchmark_too(finished, script):
+    flips = script("flips")
+    regions = flips.regions_of(finished)
     assert regions[0][1] == 0
     assert regions[-1][2] == finished.stat().st_size
     assert all(one[2] == other[1] for one, other in itertools.pairwise(regions))
@@ -85,7 +84,7 @@ def test_flips_in_every_region_are_found_by_the_benchmark_too(finished):
     generator = np.random.default_rng(0)
     for _, start, stop in regions:
         for place in generator.integers(start, stop, size=8).tolist():
-            assert flips["is_found"](finished, place, int(generator.integers(1, 256))), place
+            assert flips.is_found(finished, place, int(generator.integers(1, 256))), place
     assert verify_part(finished) == []
 
 
