@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 
+import pytest
 import torch
 from fake_extraction import content, run
 from fake_extractor import FakeExtractor
@@ -41,6 +42,35 @@ def test_a_writer_that_fails_behind_a_full_queue_blocks_nobody():
     producer.join(10)
     assert not producer.is_alive()
     assert errors == ["no space left"]
+
+
+@pytest.mark.parametrize("place", ["put", "join"])
+def test_a_second_interrupt_on_leaving_waits_until_nothing_is_written_any_more(monkeypatch, place):
+    second, stored = threading.Event(), []
+
+    class Slow:
+        def write(self, row, features):
+            second.wait(10)
+            stored.append(row)
+
+    sink = BackgroundWriter(Slow(), flush_seconds=60)
+    owner = {"put": sink._queue, "join": sink._thread}[place]
+    real, interrupts = getattr(owner, place), []
+
+    def interrupted(*arguments, **options):
+        if not interrupts:
+            interrupts.append(place)
+            raise KeyboardInterrupt("second")
+        second.set()
+        return real(*arguments, **options)
+
+    with pytest.raises(KeyboardInterrupt, match="second") as caught, sink:  # noqa: PT012 - leaving raises
+        sink.store([(0, {}), (1, {})])
+        monkeypatch.setattr(owner, place, interrupted)
+        raise KeyboardInterrupt("first")
+    assert not sink._thread.is_alive()
+    assert stored == [0, 1]
+    assert str(caught.value.__context__) == "first"
 
 
 def test_loading_runs_ahead_by_a_bounded_number_of_batches():
