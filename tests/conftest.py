@@ -33,6 +33,15 @@ def script(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> C
 
 
 @pytest.fixture
+def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder to stand in, so that ./manifests, ./cache and ./runs are its own."""
+    for variable in ("SER_CACHE_MANIFESTS", "SER_CACHE_CACHE", "SER_CACHE_RUNS"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Where an extraction of a corpus stores its parts; not there yet."""
     return tmp_path / "fake" / "corpus"

@@ -73,6 +73,27 @@ def full_part(folder: Path, frames: Sequence[int] = (4, 1, 7), number: int = 0, 
     return part
 
 
+def mixed_part(folder: Path, names: Sequence[str] = "abcd", frames: int = 3) -> Part:
+    """A part whose first rows are done, superseded and failed, and the rest pending."""
+    part = make_part(folder, [row(name, frames) for name in names])
+    with PartWriter(part) as writer_:
+        for place in (0, 1):
+            writer_.write(place, features(part, place))
+        writer_.fail(2, "not audio")
+        writer_.commit()
+        writer_.supersede([1])
+    return part
+
+
+def flip(path: Path, position: int, mask: int = 1) -> None:
+    """Change the bits of a mask in one byte; once more, and the file is as it was."""
+    with path.open("r+b") as file:
+        file.seek(position)
+        before = file.read(1)[0]
+        file.seek(position)
+        file.write(bytes([before ^ mask]))
+
+
 def folder_in(path: Path) -> Path:
     """Where a cache keeps the corpus "corpus" of the backbone "model"."""
     return path / "model" / "corpus"

@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 import pytest
-from small_parts import WIDTH, features, fingerprint, folder_in, full_part, make_part, row, utterance
+from small_parts import (
+    WIDTH,
+    features,
+    fingerprint,
+    folder_in,
+    full_part,
+    make_part,
+    mixed_part,
+    row,
+    utterance,
+)
 
 from ser_cache.errors import CacheError, StaleCacheError
 from ser_cache.store import PartWriter, create_part, open_features, open_part, part_paths, summaries
@@ -73,14 +83,7 @@ def test_a_run_on_other_features_is_refused(tmp_path):
 
 
 def test_a_summary_counts_every_state(tmp_path):
-    folder = folder_in(tmp_path)
-    part = make_part(folder, [row(name, 100) for name in "abcde"])
-    with PartWriter(part) as writer_:
-        for place in (0, 1):
-            writer_.write(place, features(part, place))
-        writer_.fail(2, "not audio")
-        writer_.commit()
-        writer_.supersede([1])
+    part = mixed_part(folder_in(tmp_path), "abcde", frames=100)
     (summary,) = summaries(tmp_path)
     assert (summary.backbone, summary.corpus, summary.layers, summary.width) == (
         "model",

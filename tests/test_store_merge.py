@@ -15,6 +15,7 @@ import sys
 import traceback
 from pathlib import Path
 
+import fake_extraction
 import numpy as np
 import pytest
 from fake_extractor import FakeCorpus, FakeExtractor
@@ -33,7 +34,6 @@ from ser_cache.store import (
     PartWriter,
     folder_lock,
     merge_folder,
-    open_features,
     open_part,
     part_paths,
     read_failures,
@@ -83,19 +83,10 @@ def fragmented(folder: Path) -> Path:
 
 def content(folder: Path) -> dict[str, list[bytes]]:
     """Every usable utterance's bytes."""
-    with open_features(folder, final_corpus().utterances) as cached:
-        assert set(cached.failed) == {SHORT}
-        return {
-            name: [
-                cached.hidden(place).tobytes(),
-                *(
-                    pooled(layer)[place].tobytes()
-                    for layer in cached.layers
-                    for pooled in (cached.mean, cached.std)
-                ),
-            ]
-            for place, name in enumerate(cached.ids)
-        }
+    corpus = final_corpus()
+    found = fake_extraction.content(folder, corpus.utterances)
+    assert corpus.audio.keys() - found.keys() == {SHORT}
+    return found
 
 
 @pytest.fixture(scope="module")

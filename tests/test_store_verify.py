@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small_parts import features, fingerprint, folder_in, full_part, make_part, row
+from small_parts import features, fingerprint, flip, folder_in, full_part, make_part, mixed_part, row
 
 from ser_cache.errors import CacheError, DamagedPartError
 from ser_cache.store import DONE, PENDING, PartWriter, inspect_part, open_part, read_states, seal, verify_part
@@ -22,14 +22,6 @@ def finished(tmp_path_factory) -> Path:
         for place in range(12):
             writer_.write(place, features(part, place))
     return part.path
-
-
-def flip(path: Path, position: int, mask: int) -> None:
-    with path.open("r+b") as file:
-        file.seek(position)
-        before = file.read(1)[0]
-        file.seek(position)
-        file.write(bytes([before ^ mask]))
 
 
 def test_a_sound_part_has_no_problems(finished):
@@ -57,13 +49,7 @@ def test_a_flip_in_each_region_is_found(finished):
 
 
 def test_bytes_that_nothing_reads_are_not_judged_and_their_states_are(tmp_path):
-    part = make_part(folder_in(tmp_path), [row(name, 3) for name in "abcd"])
-    with PartWriter(part) as writer_:
-        writer_.write(0, features(part, 0))
-        writer_.write(1, features(part, 1))
-        writer_.fail(2, "not audio")
-        writer_.commit()
-        writer_.supersede([1])
+    part = mixed_part(folder_in(tmp_path))
     for place in (1, 2, 3):
         flip(part.path, next(part.spans(place))[0], 0xFF)
     assert verify_part(part.path) == []
