@@ -28,14 +28,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
 from time import perf_counter
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from machine import machine
-from store_formats import FORMATS, LONGEST, Ceiling, Features, Format, Shape, Store, lhotse_io
+from store_formats import FORMATS, LONGEST, Ceiling, Features, Format, Shape, Store, Written, lhotse_io
 
 SECONDS_A_FORMAT = 20.0
 """After so long at one measurement, a format sits the remaining rounds out."""
+
+Kind = TypeVar("Kind", bound=Format)
 
 Times = dict[str, dict[int, float]]
 """Seconds by format and round."""
@@ -67,12 +69,10 @@ def main() -> None:
 
 def measure(formats: Sequence[Format], features: Features, repeats: int) -> dict[str, Any]:
     """Seconds of writing, of flushing, and of reading all layers and the last, and bytes on disk."""
-    writers = [
-        format_ for format_ in formats if type(format_).write is not Format.write and not format_.source
-    ]
+    writers = [format_ for format_ in formats if isinstance(format_, Written)]
     flushed: Times = {}
 
-    def write(format_: Format, number: int) -> float:
+    def write(format_: Written, number: int) -> float:
         shutil.rmtree(format_.folder, ignore_errors=True)
         format_.folder.mkdir()
         os.sync()  # what others wrote before is not this one's to flush
@@ -104,7 +104,7 @@ def measure(formats: Sequence[Format], features: Features, repeats: int) -> dict
     return {"written": written, "flushed": flushed, "all": read[False], "last": read[True], "bytes": sizes}
 
 
-def in_turns(formats: Sequence[Format], once: Callable[[Format, int], float], rounds: int) -> Times:
+def in_turns(formats: Sequence[Kind], once: Callable[[Kind, int], float], rounds: int) -> Times:
     """Measure each format once per round, until its time is spent."""
     times: Times = {format_.name: {} for format_ in formats}
     for number in range(rounds):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import h5py
 import numpy as np
@@ -84,29 +85,43 @@ class Features:
         return [order[at : at + self.shape.batch] for at in range(0, len(order), self.shape.batch)]
 
 
-class Format:
-    """One way to keep features: written once, then read batch by batch.
+class Format(ABC):
+    """One way to read features, batch by batch.
 
     Attributes:
         name: for the table.
         tolerance: the largest difference from the features that its loss explains.
-        source: the class whose files it reads, when it writes none itself.
+        source: the class whose files it reads, when it has none of its own.
         reopen: open it anew before each pass.
         into: what it reads into.
     """
 
     name: ClassVar[str]
     tolerance: ClassVar[float] = 0.0
-    source: ClassVar[type[Format] | None] = None
+    source: ClassVar[type[Written] | None] = None
     reopen: ClassVar[bool] = False
     into: ClassVar[Float] = np.float16
 
     def __init__(self, features: Features, folder: Path) -> None:
         self.features, self.folder = features, folder
 
+    def open(self) -> None:  # noqa: B027 - some have nothing to do here
+        """Prepare to read."""
+
+    def close(self) -> None:  # noqa: B027 - some have nothing to do here
+        """Let go of what `open` holds."""
+
+    @abstractmethod
+    def read(self, indices: list[int], last: bool, out: NDArray[Any]) -> None:
+        """Fill a batch: all layers of its utterances, or the last one."""
+
+
+class Written(Format):
+    """A format with files of its own, written once."""
+
+    @abstractmethod
     def write(self) -> None:
         """Write everything into the folder, without asking for it to reach the disk."""
-        raise NotImplementedError
 
     def sync(self) -> None:
         """Bring what was written to the disk."""
@@ -115,18 +130,15 @@ class Format:
             os.fsync(descriptor)
             os.close(descriptor)
 
-    def open(self) -> None:
-        """Prepare to read."""
 
-    def close(self) -> None:
-        """Let go of what `open` holds."""
+class ByUtterance(Format):
+    """A format that hands out one utterance at a time; a batch is filled from them."""
 
+    @abstractmethod
     def utterance(self, index: int, last: bool) -> NDArray[Any]:
         """All layers, or the last one, of an utterance: (layers, frames, width)."""
-        raise NotImplementedError
 
-    def read(self, indices: list[int], last: bool, out: NDArray[Any]) -> None:
-        """Fill a batch."""
+    def read(self, indices: list[int], last: bool, out: NDArray[Any]) -> None:  # noqa: D102
         place = 0
         for index in indices:
             length = int(self.features.lengths[index])
@@ -134,7 +146,25 @@ class Format:
             place += length
 
 
-class Store(Format):
+class StoreFiles(Format):
+    """Our files, through our reader."""
+
+    def open(self) -> None:  # noqa: D102
+        wanted = [Utterance(name, "", "", "", "", "", 0, "0" * 64) for name in self.features.names()]
+        self._cached = open_features(self._path.parent, wanted)
+
+    def close(self) -> None:  # noqa: D102
+        self._cached.close()
+
+    def read(self, indices: list[int], last: bool, out: NDArray[Any]) -> None:  # noqa: D102
+        self._cached.packed(indices, self._cached.layers[-1:] if last else None, out)
+
+    @property
+    def _path(self) -> Path:
+        return self.folder / "model" / "corpus" / "part-0000.h5"
+
+
+class Store(StoreFiles, Written):
     """Ours. The map stays open from pass to pass, as in training."""
 
     name = "ser_cache"
@@ -167,20 +197,6 @@ class Store(Format):
     def sync(self) -> None:  # noqa: D102
         self._writer.close()
 
-    def open(self) -> None:  # noqa: D102
-        wanted = [Utterance(name, "", "", "", "", "", 0, "0" * 64) for name in self.features.names()]
-        self._cached = open_features(self._path.parent, wanted)
-
-    def close(self) -> None:  # noqa: D102
-        self._cached.close()
-
-    def read(self, indices: list[int], last: bool, out: NDArray[Any]) -> None:  # noqa: D102
-        self._cached.packed(indices, self._cached.layers[-1:] if last else None, out)
-
-    @property
-    def _path(self) -> Path:
-        return self.folder / "model" / "corpus" / "part-0000.h5"
-
 
 class Int8Store(Store):
     """Our int8, decoded into an fp32 buffer; writing includes the encoding, by NumPy here."""
@@ -195,7 +211,7 @@ class Int8Store(Store):
         return {"hidden": np.rint(hidden / scale[:, np.newaxis]).astype(np.int8), "scale": scale}
 
 
-class FreshStore(Store):
+class FreshStore(StoreFiles):
     """Ours, mapped anew for every pass: what the page faults of a first pass cost."""
 
     name = "ser_cache, first pass of a process"
@@ -203,7 +219,7 @@ class FreshStore(Store):
     reopen = True
 
 
-class H5pySlices(Format):
+class H5pySlices(ByUtterance):
     """h5py's own read of our file."""
 
     name = "our file by h5py, `dataset[:, a:b]`"
@@ -235,7 +251,20 @@ class H5pyDirect(H5pySlices):
             place += stop - start
 
 
-class Npy(Format):
+class NpyFiles(ByUtterance):
+    """One file per utterance, loaded or mapped."""
+
+    mapping: ClassVar[Literal["r"] | None] = None
+
+    def open(self) -> None:  # noqa: D102
+        self._paths = [self.folder / f"{name}.npy" for name in self.features.names()]
+
+    def utterance(self, index: int, last: bool) -> NDArray[Any]:  # noqa: D102
+        whole: NDArray[Any] = np.load(self._paths[index], mmap_mode=self.mapping)
+        return whole[-1:] if last else whole
+
+
+class Npy(NpyFiles, Written):
     """One file per utterance, fp32 as people save it; reading converts."""
 
     name = "`.npy` per utterance, fp32"
@@ -245,13 +274,6 @@ class Npy(Format):
         for name, hidden in zip(self.features.names(), self.features.utterances, strict=True):
             np.save(self.folder / f"{name}.npy", hidden.astype(self.dtype, copy=False))
 
-    def open(self) -> None:  # noqa: D102
-        self._paths = [self.folder / f"{name}.npy" for name in self.features.names()]
-
-    def utterance(self, index: int, last: bool) -> NDArray[Any]:  # noqa: D102
-        whole: NDArray[Any] = np.load(self._paths[index])
-        return whole[-1:] if last else whole
-
 
 class HalfNpy(Npy):
     """The same in half the bytes, without the conversion."""
@@ -260,7 +282,7 @@ class HalfNpy(Npy):
     dtype = np.float16
 
 
-class KeptNpy(Npy):
+class KeptNpy(NpyFiles):
     """The fp32 files, read into an fp32 buffer: no conversion, twice the memory."""
 
     name = "`.npy` per utterance, fp32, into an fp32 buffer"
@@ -268,18 +290,15 @@ class KeptNpy(Npy):
     into = np.float32
 
 
-class MappedNpy(Npy):
+class MappedNpy(NpyFiles):
     """The same files, mapped."""
 
     name = '`.npy` per utterance, fp32, `mmap_mode="r"`'
     source = Npy
-
-    def utterance(self, index: int, last: bool) -> NDArray[Any]:  # noqa: D102
-        whole: NDArray[Any] = np.load(self._paths[index], mmap_mode="r")
-        return whole[-1:] if last else whole
+    mapping = "r"
 
 
-class Gzip(Format):
+class Gzip(ByUtterance, Written):
     """One HDF5 file with a compressed dataset per utterance."""
 
     name = "HDF5 dataset per utterance, fp16, gzip 4"
@@ -307,7 +326,7 @@ class ShuffledGzip(Gzip):
     options: ClassVar[dict[str, Any]] = {**Gzip.options, "shuffle": True}
 
 
-class Lhotse(Format):
+class Lhotse(ByUtterance, Written):
     """lhotse's plain arrays in HDF5; the first axis, its frames, holds our layers."""
 
     name = "lhotse NumpyHdf5Writer, fp16"
@@ -342,7 +361,7 @@ class Lilcom(Lhotse):
     tolerance = 2.0**-4
 
 
-class Pieces(Format):
+class Pieces(ByUtterance):
     """A copy in memory of the same pieces, one per utterance and layer: what any reader of them can reach."""
 
     name = "memory copy of the same pieces"
@@ -351,7 +370,7 @@ class Pieces(Format):
         return self.features.utterances[index][-1 if last else 0 :]
 
 
-class Ceiling(Format):
+class Ceiling(Written):
     """One flat memory copy of as many bytes, and one flat file."""
 
     name = "plain memory copy; plain file"

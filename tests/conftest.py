@@ -1,8 +1,18 @@
 """Fixtures that every test may use."""
 
-from pathlib import Path
+from __future__ import annotations
 
+import importlib
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+import numpy as np
 import pytest
+
+if TYPE_CHECKING:
+    from fake_extractor import FakeCorpus
 
 _SHARED = Path(__file__).resolve().parents[2] / "shared"
 
@@ -13,3 +23,33 @@ def shared() -> Path:
     if not (_SHARED / "models").is_dir():
         pytest.skip("needs the real corpora and weights in ../shared")
     return _SHARED
+
+
+@pytest.fixture
+def script(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Callable[[str], ModuleType]:
+    """Imports a benchmark by name."""
+    monkeypatch.syspath_prepend(str(request.config.rootpath / "benchmarks"))
+    return importlib.import_module
+
+
+@pytest.fixture
+def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder to stand in, so that ./manifests, ./cache and ./runs are its own."""
+    for variable in ("SER_CACHE_MANIFESTS", "SER_CACHE_CACHE", "SER_CACHE_RUNS"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Where an extraction of a corpus stores its parts; not there yet."""
+    return tmp_path / "fake" / "corpus"
+
+
+@pytest.fixture
+def corpus() -> FakeCorpus:
+    """Twenty made-up clips of 0.02 to 0.4 s."""
+    from fake_extractor import FakeCorpus  # imports torch, which most tests do without
+
+    return FakeCorpus.make(np.random.default_rng(1).integers(320, 6000, size=20).tolist())

@@ -1,15 +1,19 @@
 """Small seeded checkpoints of every family, saved to a folder as a download would be: random, not trained.
 
 Each holds config.json, weights and preprocessor_config.json. The strides are the published ones, so that 400
-samples are the shortest clip and 320 the step.
+samples are the shortest clip and 320 the step. And what a loaded model gives for clips, to compare.
 """
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import transformers
+
+from ser_cache.extractor import Extractor
 
 LAYERS = 3
 WIDTH = 32
@@ -60,6 +64,24 @@ def save_whisper(folder: Path, bands: int = 80, **changes: Any) -> Path:
     config = transformers.WhisperConfig(num_mel_bins=bands, **{**sizes, **changes})
     extractor = transformers.WhisperFeatureExtractor(feature_size=bands)
     return _save(folder, transformers.WhisperModel, config, extractor.to_dict())
+
+
+def states(
+    model: Extractor, clips: Sequence[np.ndarray], layers: Sequence[int] | None = None
+) -> dict[int, torch.Tensor]:
+    """Every wanted layer of a batch, or every one there is: (sum of frames, width)."""
+    found: dict[int, torch.Tensor] = {}
+    model.forward(
+        [model.prepare(clip) for clip in clips],
+        model.geometry.layers if layers is None else layers,
+        lambda layer, packed: found.__setitem__(layer, packed.clone()),
+    )
+    return found
+
+
+def relative_error(ours: torch.Tensor, theirs: torch.Tensor) -> float:
+    """The norm of the difference, as a share of the norm."""
+    return float((ours - theirs).norm() / theirs.norm())
 
 
 def _save_convolutional(folder: Path, prefix: str, norm: str, changes: dict[str, Any]) -> Path:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fake_extraction import content, sound
 from fake_extractor import FakeCorpus, FakeExtractor
 from small_corpora import PATTERN, write_tone_corpus
 
@@ -30,12 +31,10 @@ from ser_cache.store import (
     Row,
     create_part,
     folder_lock,
-    open_features,
     open_part,
     part_paths,
     read_failures,
     read_states,
-    verify_part,
 )
 
 DISK = 4 << 20
@@ -89,24 +88,8 @@ def wide() -> FakeExtractor:
     return FakeExtractor(geometry=Geometry((0, 1, 2), 64, 50.0))
 
 
-def content(folder: Path, utterances) -> dict[str, tuple]:
-    with open_features(folder, utterances) as cached:
-        pooled = [(cached.mean(layer), cached.std(layer)) for layer in cached.layers]
-        return {
-            id_: (
-                cached.hidden(place).tobytes(),
-                *(values[place].tobytes() for pair in pooled for values in pair),
-            )
-            for place, id_ in enumerate(cached.ids)
-        }
-
-
 def states(folder: Path) -> list[bytes]:
     return [state for path in part_paths(folder) for state in read_states(open_part(path)).tolist()]
-
-
-def check_sound(folder: Path) -> None:
-    assert [problem for path in part_paths(folder) for problem in verify_part(path)] == []
 
 
 def assert_completes(folder: Path, corpus: FakeCorpus, tmp_path: Path) -> None:
@@ -180,7 +163,7 @@ def test_a_full_disk_that_could_not_be_reserved_keeps_what_is_done(disk, corpus,
     with pytest.raises(CacheError, match=r"no space left for \S*part-000\d.h5.*the same command") as caught:
         run(corpus, folder, fill_once)
     assert "\n" not in str(caught.value)
-    check_sound(folder)
+    assert sound(folder)
     assert DONE in states(folder)
     assert PENDING in states(folder)
     (disk / "filler").unlink()
@@ -200,7 +183,7 @@ def test_a_failure_that_cannot_be_listed_stops_the_run_and_keeps_what_is_done(di
     utterances = corpus.utterances
     with pytest.raises(CacheError, match=r"no space left for \S*failures.csv"):
         extract(wide(), utterances, disk, folder, SMALL, fill_once, some.read)
-    check_sound(folder)
+    assert sound(folder)
     assert DONE in states(folder)
     assert FAILED not in states(folder)
     (disk / "filler").unlink()
@@ -219,7 +202,7 @@ def test_a_retry_that_cannot_clear_its_reason_stays_failed_and_keeps_the_rest(di
     some.audio[lost[0]] = corpus.audio[lost[0]]  # so one line of two has to go
     with pytest.raises(CacheError, match=r"no space left for \S*failures.csv"):
         extract(wide(), corpus.utterances, disk, folder, SMALL, None, some.read)
-    check_sound(folder)
+    assert sound(folder)
     assert list(read_failures(folder)) == lost
     assert states(folder).count(FAILED) == 2
     (disk / "filler").unlink()
@@ -296,7 +279,7 @@ def test_a_file_that_vanishes_in_mid_run_fails_alone_and_comes_back(real, tmp_pa
     report = extract_real(root, utterances, folder, delete)
     assert list(report.failed) == [shortest.id]
     assert f"{shortest.path} does not exist" in report.failed[shortest.id]
-    check_sound(folder)
+    assert sound(folder)
     (root / shortest.path).write_bytes(kept)
     assert extract_real(root, utterances, folder).done == 1
     extract_real(root, utterances, tmp_path / "undisturbed" / "fake" / "tones")
@@ -324,14 +307,11 @@ EXTRACT = ["extract", "--model", "mfcc", "--batch-seconds", "1"]
 
 
 @pytest.fixture
-def tones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def tones(empty_folder: Path) -> Path:
     """The tone corpus in the working directory, its manifest made; returns the folder of its MFCC."""
-    for variable in ("SER_CACHE_MANIFESTS", "SER_CACHE_CACHE", "SER_CACHE_RUNS"):
-        monkeypatch.delenv(variable, raising=False)
-    monkeypatch.chdir(tmp_path)
-    write_tone_corpus(tmp_path / "tones")
+    write_tone_corpus(empty_folder / "tones")
     assert cli.run(["manifest", "tones", "tones", "--pattern", PATTERN]) == 0
-    return tmp_path / "cache" / "mfcc" / "tones"
+    return empty_folder / "cache" / "mfcc" / "tones"
 
 
 def start_slow_extraction(folder: Path) -> subprocess.Popen:
@@ -347,7 +327,7 @@ def start_slow_extraction(folder: Path) -> subprocess.Popen:
 
 def check_resumes(folder: Path, tmp_path: Path) -> None:
     utterances = read_manifest(tmp_path / "manifests" / "tones.csv").utterances
-    check_sound(folder)
+    assert sound(folder)
     assert PENDING in states(folder)
     assert cli.run(EXTRACT) == 0
     assert cli.run([*EXTRACT, "--cache", "undisturbed"]) == 0
@@ -395,7 +375,7 @@ def test_a_second_extraction_says_who_is_at_it_and_the_first_one_ends_well(tones
     assert f"is being written by process {first.pid} on" in complaint
     first.communicate(timeout=120)
     assert first.returncode == 0
-    check_sound(tones)
+    assert sound(tones)
     assert set(states(tones)) == {DONE}
 
 

@@ -10,6 +10,7 @@ import torch
 import transformers
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from small_models import relative_error, states
 
 from ser_cache.backbones.loading import BackboneOptions, describe, load
 
@@ -56,18 +57,6 @@ def speechlike(samples: int, seed: int = 0) -> np.ndarray:
     rng = np.random.default_rng([seed, samples])
     envelope = 0.05 + 0.2 * np.abs(np.sin(np.arange(samples) / 2000))
     return (envelope * rng.standard_normal(samples) + 0.02).astype(np.float32)
-
-
-def states(model, clips, layers=ALL) -> dict[int, torch.Tensor]:
-    """Every wanted layer of a batch: (sum of frames, width)."""
-    found = {}
-    prepared = [model.prepare(clip) for clip in clips]
-    model.forward(prepared, layers, lambda layer, packed: found.__setitem__(layer, packed.clone()))
-    return found
-
-
-def relative_error(ours: torch.Tensor, theirs: torch.Tensor) -> float:
-    return float((ours - theirs).norm() / theirs.norm())
 
 
 @every_model

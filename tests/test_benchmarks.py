@@ -1,4 +1,3 @@
-import importlib
 import json
 from types import SimpleNamespace
 
@@ -18,12 +17,6 @@ def corpus(tmp_path_factory):
     )
     folders = ["--manifests", home / "m", "--cache", home / "c", "--runs", home / "r", "--epochs", 1]
     return SimpleNamespace(home=home, arguments=list(map(str, folders)))
-
-
-@pytest.fixture
-def script(monkeypatch, request):
-    monkeypatch.syspath_prepend(str(request.config.rootpath / "benchmarks"))
-    return importlib.import_module
 
 
 def written(home):

@@ -22,15 +22,6 @@ Ser = Callable[..., int]
 
 
 @pytest.fixture
-def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder to stand in, so that ./manifests, ./cache and ./runs are its own."""
-    for variable in ("SER_CACHE_MANIFESTS", "SER_CACHE_CACHE", "SER_CACHE_RUNS"):
-        monkeypatch.delenv(variable, raising=False)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-@pytest.fixture
 def tones(empty_folder: Path) -> Path:
     """The tone corpus with its manifest made; returns its root."""
     root = write_tone_corpus(empty_folder / "tones")

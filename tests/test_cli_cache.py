@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_store import full_part, make_part, row
+from small_parts import full_part, make_part, row
 
 from ser_cache.cli import run
 from ser_cache.manifest import Manifest, Utterance, write_manifest
@@ -26,14 +26,11 @@ from ser_cache.store import (
 
 
 @pytest.fixture
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def cache(empty_folder: Path) -> Path:
     """A cache of two backbones; the folder is the working directory's own."""
-    for variable in ("SER_CACHE_MANIFESTS", "SER_CACHE_CACHE", "SER_CACHE_RUNS"):
-        monkeypatch.delenv(variable, raising=False)
-    monkeypatch.chdir(tmp_path)
     for backbone, corpus in (("xls-r", "emovo"), ("xls-r", "cafe"), ("hubert+int8", "emovo")):
-        full_part(tmp_path / "cache" / backbone / corpus)
-    return tmp_path / "cache"
+        full_part(empty_folder / "cache" / backbone / corpus)
+    return empty_folder / "cache"
 
 
 def damage(folder: Path, place: int | None = None) -> Path:

@@ -20,11 +20,8 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def tones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Path:
-    for variable in ("SER_CACHE_MANIFESTS", "SER_CACHE_CACHE", "SER_CACHE_RUNS"):
-        monkeypatch.delenv(variable, raising=False)
-    monkeypatch.chdir(tmp_path)
-    root = write_tone_corpus(tmp_path / CORPUS)
+def tones(empty_folder: Path, capsys: pytest.CaptureFixture[str]) -> Path:
+    root = write_tone_corpus(empty_folder / CORPUS)
     assert run(["manifest", CORPUS, str(root), "--pattern", PATTERN]) == 0
     capsys.readouterr()
     return root

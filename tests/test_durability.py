@@ -11,12 +11,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import fake_extraction
 import numpy as np
 import pytest
 from fake_extractor import FakeCorpus, FakeExtractor
 
 from ser_cache.extraction import ExtractionOptions, extract
-from ser_cache.store import open_features
 
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 CLIPS = 40
@@ -35,13 +35,10 @@ def made_up_corpus() -> FakeCorpus:
     return FakeCorpus.make(np.random.default_rng(3).integers(320, 6000, size=CLIPS).tolist())
 
 
-def content(folder: Path) -> list[bytes]:
-    with open_features(folder, made_up_corpus().utterances) as cached:
-        assert len(cached) == CLIPS
-        states = [cached.hidden(index).tobytes() for index in range(CLIPS)]
-        return states + [
-            pooled(layer).tobytes() for layer in cached.layers for pooled in (cached.mean, cached.std)
-        ]
+def content(folder: Path) -> dict[str, list[bytes]]:
+    found = fake_extraction.content(folder, made_up_corpus().utterances)
+    assert len(found) == CLIPS
+    return found
 
 
 @pytest.mark.slow

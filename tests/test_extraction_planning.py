@@ -4,6 +4,7 @@ import dataclasses
 import os
 
 import pytest
+from fake_extraction import SMALL, run
 from fake_extractor import FakeCorpus, FakeExtractor
 
 from ser_cache.errors import CacheError, StaleCacheError, UnknownNameError
@@ -11,29 +12,15 @@ from ser_cache.extraction import ExtractionOptions, choose_folder, extract, plan
 from ser_cache.extractor import Geometry
 from ser_cache.store import open_features, part_paths
 
-OPTIONS = ExtractionOptions(batch_seconds=0.5)
-
 
 @pytest.fixture
 def corpus() -> FakeCorpus:
     return FakeCorpus.make([3200, 100, 6400, 960, 1600])
 
 
-def run(corpus, folder, extractor=None, options=OPTIONS):
-    return extract(
-        extractor or FakeExtractor(),
-        corpus.utterances,
-        folder.parent.parent,
-        folder,
-        options,
-        None,
-        corpus.read,
-    )
-
-
 def test_a_plan_counts_utterances_frames_and_bytes_without_touching_anything(tmp_path, corpus):
     folder = tmp_path / "fake" / "corpus"
-    planned = plan(FakeExtractor(), corpus.utterances, folder, OPTIONS)
+    planned = plan(FakeExtractor(), corpus.utterances, folder, SMALL)
     assert len(planned.todo) == 5
     assert planned.reused == 0
     assert planned.frames == 10 + 0 + 20 + 3 + 5
@@ -45,7 +32,7 @@ def test_a_plan_counts_utterances_frames_and_bytes_without_touching_anything(tmp
 
 def test_the_planned_bytes_are_enough_for_the_parts(tmp_path, corpus):
     folder = tmp_path / "fake" / "corpus"
-    planned = plan(FakeExtractor(), corpus.utterances, folder, OPTIONS)
+    planned = plan(FakeExtractor(), corpus.utterances, folder, SMALL)
     run(corpus, folder)
     taken = sum(path.stat().st_size for path in part_paths(folder))
     assert taken <= planned.bytes <= taken + 65_536
@@ -55,13 +42,13 @@ def test_nothing_is_left_to_do_after_an_extraction(tmp_path, corpus):
     folder = tmp_path / "fake" / "corpus"
     del corpus.audio["clip0001"]  # too short, and so tried again each time
     run(corpus, folder)
-    planned = plan(FakeExtractor(), corpus.utterances, folder, OPTIONS, FakeExtractor().identity)
+    planned = plan(FakeExtractor(), corpus.utterances, folder, SMALL, FakeExtractor().identity)
     assert (planned.todo, planned.reused, planned.bytes) == ((), 4, 0)
 
 
 def test_parts_hold_their_limit_in_manifest_order(tmp_path):
     corpus = FakeCorpus.make([3200] * 7)  # 10 frames of 3 layers, 4 wide, 2 bytes: 240 bytes each
-    options = dataclasses.replace(OPTIONS, part_bytes=500)
+    options = dataclasses.replace(SMALL, part_bytes=500)
     planned = plan(FakeExtractor(), corpus.utterances, tmp_path / "fake" / "corpus", options)
     assert [[row.id for row in part.new_rows] for part in planned.parts] == [
         ["clip0000", "clip0001"],
@@ -83,7 +70,7 @@ def test_decoding_uses_the_processors_there_are_up_to_eight(monkeypatch):
 
 def test_an_utterance_larger_than_a_part_has_one_of_its_own(tmp_path):
     corpus = FakeCorpus.make([320, 32_000, 320])
-    options = dataclasses.replace(OPTIONS, part_bytes=500)
+    options = dataclasses.replace(SMALL, part_bytes=500)
     planned = plan(FakeExtractor(), corpus.utterances, tmp_path / "fake" / "corpus", options)
     assert [len(part.new_rows) for part in planned.parts] == [1, 1, 1]
 
@@ -105,7 +92,7 @@ def test_features_made_otherwise_are_refused_with_the_difference_and_kept(tmp_pa
 def test_without_weights_only_the_storage_is_compared(tmp_path, corpus):
     folder = tmp_path / "fake" / "corpus"
     run(corpus, folder)
-    assert plan(FakeExtractor(), corpus.utterances, folder, OPTIONS).reused == 4
+    assert plan(FakeExtractor(), corpus.utterances, folder, SMALL).reused == 4
     with pytest.raises(StaleCacheError, match="codec"):
         plan(FakeExtractor(), corpus.utterances, folder, ExtractionOptions(codec="fp32"))
 

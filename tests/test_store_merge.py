@@ -15,12 +15,13 @@ import sys
 import traceback
 from pathlib import Path
 
+import fake_extraction
 import numpy as np
 import pytest
 from fake_extractor import FakeCorpus, FakeExtractor
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_store import features, fingerprint, folder_in, full_part, make_part, row, utterance
+from small_parts import features, fingerprint, folder_in, full_part, make_part, row, utterance
 
 from ser_cache.errors import CacheError, LockedError, StaleCacheError
 from ser_cache.extraction import ExtractionOptions, extract, plan
@@ -33,7 +34,6 @@ from ser_cache.store import (
     PartWriter,
     folder_lock,
     merge_folder,
-    open_features,
     open_part,
     part_paths,
     read_failures,
@@ -83,19 +83,10 @@ def fragmented(folder: Path) -> Path:
 
 def content(folder: Path) -> dict[str, list[bytes]]:
     """Every usable utterance's bytes."""
-    with open_features(folder, final_corpus().utterances) as cached:
-        assert set(cached.failed) == {SHORT}
-        return {
-            name: [
-                cached.hidden(place).tobytes(),
-                *(
-                    pooled(layer)[place].tobytes()
-                    for layer in cached.layers
-                    for pooled in (cached.mean, cached.std)
-                ),
-            ]
-            for place, name in enumerate(cached.ids)
-        }
+    corpus = final_corpus()
+    found = fake_extraction.content(folder, corpus.utterances)
+    assert corpus.audio.keys() - found.keys() == {SHORT}
+    return found
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_store import fingerprint, folder_in, full_part, utterance
+from small_parts import fingerprint, folder_in, full_part, utterance
 from torch.utils.data import DataLoader, Dataset
 
 from ser_cache.errors import CacheError
@@ -226,7 +226,8 @@ FORKED = """
 import os, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
-from test_store import open_features, utterance
+from small_parts import utterance
+from ser_cache.store import open_features
 names = sys.argv[3].split()
 with open_features(Path(sys.argv[1]), [utterance(name) for name in names]) as cached:
     expected = cached.packed([5, 0, 2]).tobytes()

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fake_extraction import content
 from fake_extractor import FakeCorpus, FakeExtractor
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_store import features, folder_in, full_part, make_part, row
+from small_parts import features, flip, folder_in, full_part, make_part, mixed_part, row
 
 from ser_cache.errors import CacheError, LockedError
 from ser_cache.extraction import ExtractionOptions, extract
@@ -22,7 +23,6 @@ from ser_cache.store import (
     PartWriter,
     folder_lock,
     inspect_part,
-    open_features,
     open_part,
     part_paths,
     read_states,
@@ -33,31 +33,16 @@ from ser_cache.store import (
 OPTIONS = ExtractionOptions(batch_seconds=0.5, part_bytes=2000)
 
 
-def flip(path: Path, position: int, mask: int = 1) -> None:
-    with path.open("r+b") as file:
-        file.seek(position)
-        before = file.read(1)[0]
-        file.seek(position)
-        file.write(bytes([before ^ mask]))
-
-
 def extracted(folder: Path) -> FakeCorpus:
     corpus = FakeCorpus.make(np.random.default_rng(8).integers(640, 4000, size=20).tolist())
     folder.mkdir(parents=True)
-    run(corpus, folder)
+    assert run(corpus, folder).done == len(corpus.utterances)
     assert len(part_paths(folder)) > 1
     return corpus
 
 
 def run(corpus: FakeCorpus, folder: Path):
     return extract(FakeExtractor(), corpus.utterances, folder.parent, folder, OPTIONS, None, corpus.read)
-
-
-def content(corpus: FakeCorpus, folder: Path) -> list[bytes]:
-    with open_features(folder, corpus.utterances) as cached:
-        assert len(cached) == len(corpus.utterances)
-        pooled = [kind(layer).tobytes() for layer in cached.layers for kind in (cached.mean, cached.std)]
-        return [cached.hidden(place).tobytes() for place in range(len(cached))] + pooled
 
 
 def test_a_sound_folder_is_only_read(tmp_path):
@@ -73,7 +58,7 @@ def test_a_sound_folder_is_only_read(tmp_path):
 def test_the_damaged_utterance_alone_is_extracted_again_with_the_same_features(tmp_path, where):
     folder = tmp_path / "fake" / "corpus"
     corpus = extracted(folder)
-    before = content(corpus, folder)
+    before = content(folder, corpus.utterances)
     part = open_part(part_paths(folder)[1])
     spans = list(part.spans(2))
     place = {
@@ -88,14 +73,14 @@ def test_the_damaged_utterance_alone_is_extracted_again_with_the_same_features(t
     assert report.command == "`ser extract --model org/fake --corpus corpus`"
     assert read_states(part)[2] == PENDING
     assert run(corpus, folder).done == 1
-    assert content(corpus, folder) == before
+    assert content(folder, corpus.utterances) == before
     assert repair_folder(folder).marked == {}
 
 
 def test_a_broken_part_is_set_aside_and_its_utterances_are_extracted_again(tmp_path):
     folder = tmp_path / "fake" / "corpus"
     corpus = extracted(folder)
-    before = content(corpus, folder)
+    before = content(folder, corpus.utterances)
     path = part_paths(folder)[0]
     rows = len(open_part(path).ids)
     flip(path, 100)
@@ -106,7 +91,7 @@ def test_a_broken_part_is_set_aside_and_its_utterances_are_extracted_again(tmp_p
     assert aside.read_bytes() == damaged
     assert path not in part_paths(folder)
     assert run(corpus, folder).done == rows
-    assert content(corpus, folder) == before
+    assert content(folder, corpus.utterances) == before
 
 
 def test_a_part_cut_short_is_set_aside_and_a_second_one_gets_a_number(tmp_path):
@@ -118,13 +103,7 @@ def test_a_part_cut_short_is_set_aside_and_a_second_one_gets_a_number(tmp_path):
 
 
 def test_rows_that_are_not_used_stay_as_they_are_whatever_their_bytes(tmp_path):
-    part = make_part(folder_in(tmp_path), [row(name, 3) for name in "abcd"])
-    with PartWriter(part) as writer:
-        for place in (0, 1):
-            writer.write(place, features(part, place))
-        writer.fail(2, "not audio")
-        writer.commit()
-        writer.supersede([1])
+    part = mixed_part(folder_in(tmp_path))
     for place in (1, 2, 3):
         flip(part.path, next(part.spans(place))[0])
     assert repair_folder(part.path.parent).marked == {}
@@ -132,12 +111,7 @@ def test_rows_that_are_not_used_stay_as_they_are_whatever_their_bytes(tmp_path):
 
 
 def test_a_damaged_state_becomes_pending_whatever_it_was(tmp_path):
-    part = make_part(folder_in(tmp_path), [row(name, 3) for name in "abcd"])
-    with PartWriter(part) as writer:
-        writer.write(0, features(part, 0))
-        writer.fail(1, "not audio")
-        writer.commit()
-        writer.supersede([2])
+    part = mixed_part(folder_in(tmp_path))
     for place in range(4):
         flip(part.path, part.positions["state"] + 4 * place)
     assert list(repair_folder(part.path.parent).marked) == ["a", "b", "c", "d"]

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import itertools
 import json
-import runpy
 from pathlib import Path
 
 import numpy as np
 import pytest
-from test_store import features, fingerprint, folder_in, full_part, make_part, row
+from small_parts import features, fingerprint, flip, folder_in, full_part, make_part, mixed_part, row
 
 from ser_cache.errors import CacheError, DamagedPartError
 from ser_cache.store import DONE, PENDING, PartWriter, inspect_part, open_part, read_states, seal, verify_part
@@ -23,14 +22,6 @@ def finished(tmp_path_factory) -> Path:
         for place in range(12):
             writer_.write(place, features(part, place))
     return part.path
-
-
-def flip(path: Path, position: int, mask: int) -> None:
-    with path.open("r+b") as file:
-        file.seek(position)
-        before = file.read(1)[0]
-        file.seek(position)
-        file.write(bytes([before ^ mask]))
 
 
 def test_a_sound_part_has_no_problems(finished):
@@ -58,13 +49,7 @@ def test_a_flip_in_each_region_is_found(finished):
 
 
 def test_bytes_that_nothing_reads_are_not_judged_and_their_states_are(tmp_path):
-    part = make_part(folder_in(tmp_path), [row(name, 3) for name in "abcd"])
-    with PartWriter(part) as writer_:
-        writer_.write(0, features(part, 0))
-        writer_.write(1, features(part, 1))
-        writer_.fail(2, "not audio")
-        writer_.commit()
-        writer_.supersede([1])
+    part = mixed_part(folder_in(tmp_path))
     for place in (1, 2, 3):
         flip(part.path, next(part.spans(place))[0], 0xFF)
     assert verify_part(part.path) == []
@@ -73,9 +58,9 @@ def test_bytes_that_nothing_reads_are_not_judged_and_their_states_are(tmp_path):
     assert len(verify_part(part.path)) == 4
 
 
-def test_flips_in_every_region_are_found_by_the_benchmark_too(finished):
-    flips = runpy.run_path(str(Path(__file__).resolve().parents[1] / "benchmarks" / "flips.py"))
-    regions = flips["regions_of"](finished)
+def test_flips_in_every_region_are_found_by_the_benchmark_too(finished, script):
+    flips = script("flips")
+    regions = flips.regions_of(finished)
     assert regions[0][1] == 0
     assert regions[-1][2] == finished.stat().st_size
     assert all(one[2] == other[1] for one, other in itertools.pairwise(regions))
@@ -85,7 +70,7 @@ def test_flips_in_every_region_are_found_by_the_benchmark_too(finished):
     generator = np.random.default_rng(0)
     for _, start, stop in regions:
         for place in generator.integers(start, stop, size=8).tolist():
-            assert flips["is_found"](finished, place, int(generator.integers(1, 256))), place
+            assert flips.is_found(finished, place, int(generator.integers(1, 256))), place
     assert verify_part(finished) == []
 
 

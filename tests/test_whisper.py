@@ -11,6 +11,7 @@ import transformers
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
+from small_models import relative_error, states
 from torch.nn import functional
 
 from ser_cache import audio
@@ -45,17 +46,6 @@ def speechlike(samples: int, seed: int = 0) -> np.ndarray:
     rng = np.random.default_rng([seed, samples])
     envelope = 0.01 + 0.2 * np.abs(np.sin(np.arange(samples) / 3000))
     return (envelope * rng.standard_normal(samples)).astype(np.float32)
-
-
-def states(model, clips, layers) -> dict[int, torch.Tensor]:
-    found = {}
-    prepared = [model.prepare(clip) for clip in clips]
-    model.forward(prepared, layers, lambda layer, packed: found.__setitem__(layer, packed.clone()))
-    return found
-
-
-def relative_error(ours: torch.Tensor, theirs: torch.Tensor) -> float:
-    return float((ours - theirs).norm() / theirs.norm())
 
 
 def stock_mel(clip: np.ndarray, bands: int = 80, **kwargs) -> torch.Tensor:

@@ -19,8 +19,9 @@ _BATCHES_WAITING = 1  # so at most three are in memory: encoded, waiting, being 
 class BackgroundWriter:
     """Hands outcomes to a `PartWriter` in a thread of its own.
 
-    A context manager: leaving it waits until everything handed over is stored. An error of the writer stops
-    the thread's work and is raised by the next `store`, or on leaving.
+    A context manager: leaving it waits until everything handed over is stored, and a Ctrl-C meanwhile is
+    raised after that. An error of the writer stops the thread's work and is raised by the next `store`, or on
+    leaving.
 
     Args:
         writer: the part's writer; nobody else may use it meanwhile.
@@ -46,10 +47,24 @@ class BackgroundWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._queue.put(None)
-        self._thread.join()
+        self._end()
         if error is None:
             self._raise()
+
+    def _end(self) -> None:
+        """Wait for the thread, whatever interrupts that: the caller closes the writer next."""
+        interrupt: BaseException | None = None
+        while self._thread.is_alive():
+            try:
+                # Not for ever: an interrupted round's `None` may fill the queue of a thread that is gone.
+                self._queue.put(None, timeout=1.0)
+                self._thread.join()
+            except queue.Full:
+                continue
+            except BaseException as error:  # noqa: BLE001 - raised again once nobody else uses the writer
+                interrupt = error
+        if interrupt is not None:
+            raise interrupt
 
     def _raise(self) -> None:
         if self._error is not None:

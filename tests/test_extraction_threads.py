@@ -1,0 +1,124 @@
+"""Loading ahead of the model, storing behind it, batches beside each other: bounded, and nobody is stuck."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+import torch
+from fake_extraction import content, run
+from fake_extractor import FakeExtractor
+
+from ser_cache.errors import CacheError
+from ser_cache.extraction import pipeline
+from ser_cache.extraction.loading import load_ahead
+from ser_cache.extraction.running import ModelThreads
+from ser_cache.extraction.writing import BackgroundWriter
+
+
+def test_a_writer_that_fails_behind_a_full_queue_blocks_nobody():
+    begun, errors = threading.Event(), []
+
+    class Broken:
+        def write(self, row, features):
+            begun.wait(10)
+            raise CacheError("no space left")
+
+        def commit(self):
+            raise AssertionError("nothing was stored")
+
+    def produce():
+        try:
+            with BackgroundWriter(Broken(), flush_seconds=60) as sink:
+                threading.Timer(0.2, begun.set).start()
+                for row in range(10):
+                    sink.store([(row, {})])
+        except CacheError as error:
+            errors.append(str(error))
+
+    producer = threading.Thread(target=produce, daemon=True)
+    producer.start()
+    producer.join(10)
+    assert not producer.is_alive()
+    assert errors == ["no space left"]
+
+
+@pytest.mark.parametrize("place", ["put", "join"])
+def test_a_second_interrupt_on_leaving_waits_until_nothing_is_written_any_more(monkeypatch, place):
+    second, stored = threading.Event(), []
+
+    class Slow:
+        def write(self, row, features):
+            second.wait(10)
+            stored.append(row)
+
+    sink = BackgroundWriter(Slow(), flush_seconds=60)
+    owner = {"put": sink._queue, "join": sink._thread}[place]
+    real, interrupts = getattr(owner, place), []
+
+    def interrupted(*arguments, **options):
+        if not interrupts:
+            interrupts.append(place)
+            raise KeyboardInterrupt("second")
+        second.set()
+        return real(*arguments, **options)
+
+    with pytest.raises(KeyboardInterrupt, match="second") as caught, sink:  # noqa: PT012 - leaving raises
+        sink.store([(0, {}), (1, {})])
+        monkeypatch.setattr(owner, place, interrupted)
+        raise KeyboardInterrupt("first")
+    assert not sink._thread.is_alive()
+    assert stored == [0, 1]
+    assert str(caught.value.__context__) == "first"
+
+
+def test_loading_runs_ahead_by_a_bounded_number_of_batches():
+    started: list[int] = []
+    groups = [(place,) for place in range(50)]
+
+    def load_one(place: int) -> int:
+        started.append(place)
+        return place
+
+    loading = load_ahead(groups, load_one, threads=2)
+    for expected, (group, loaded) in enumerate(loading):
+        assert group == (expected,)
+        assert loaded == [expected]
+        assert len(started) <= expected + 3
+    assert threading.active_count() == 1
+
+
+def test_abandoned_loading_leaves_no_thread():
+    loading = load_ahead([(place,) for place in range(50)], lambda place: place, threads=2)
+    next(loading)
+    loading.close()
+    assert threading.active_count() == 1
+
+
+class Crowded(FakeExtractor):
+    """Has memory for one batch at a time."""
+
+    def forward(self, batch, layers, emit):
+        with self.counting:
+            self.inside.append(len(batch))
+            crowded = len(self.inside) > 1
+        try:
+            time.sleep(0.005)
+            if crowded:
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+            super().forward(batch, layers, emit)
+        finally:
+            with self.counting:
+                self.inside.pop()
+
+
+def test_a_batch_that_meets_its_end_beside_others_is_run_again_alone_and_whole(folder, corpus, monkeypatch):
+    monkeypatch.setattr(pipeline, "model_threads", lambda _: ModelThreads(batches=4, inner=1))
+    extractor = Crowded()
+    extractor.counting, extractor.inside = threading.Lock(), []
+    report = run(corpus, folder, extractor)
+    assert not report.failed
+    other = folder.with_name("roomy")
+    run(corpus, other)
+    assert content(folder, corpus.utterances) == content(other, corpus.utterances)
