@@ -41,6 +41,8 @@ Kind = TypeVar("Kind", bound=Format)
 
 Times = dict[str, dict[int, float]]
 """Seconds by format and round."""
+LEAST_BYTES = 64_000_000
+"""Features below this measure the processor's caches and not its memory."""
 
 
 def main() -> None:
@@ -50,6 +52,11 @@ def main() -> None:
     if lhotse_io is None:
         print("lhotse cannot be imported and is left out: pip install lhotse lilcom\n")
     features = Features(shape)
+    if features.bytes < LEAST_BYTES:
+        print(
+            f"{features.bytes / 1e6:.0f} MB of features fit into the processor's caches: what follows shows "
+            "that the script works, and not how fast anything is.\n"
+        )
     load = os.getloadavg()[0]
     root = Path(tempfile.mkdtemp(prefix="store-benchmark-", dir=arguments.folder))
     try:
@@ -83,7 +90,7 @@ def measure(formats: Sequence[Format], features: Features, repeats: int) -> dict
         flushed.setdefault(format_.name, {})[number] = perf_counter() - started
         return written
 
-    written = in_turns(writers, write, repeats)
+    written = in_turns("writing", writers, write, repeats)
     sizes = {
         format_.name: sum(path.stat().st_size for path in format_.folder.rglob("*") if path.is_file())
         for format_ in writers
@@ -94,7 +101,10 @@ def measure(formats: Sequence[Format], features: Features, repeats: int) -> dict
         _check(formats, features)
         read = {
             last: in_turns(
-                formats, lambda format_, number, last=last: _pass(format_, features, number, last), repeats
+                "reading the last layer" if last else "reading all layers",
+                formats,
+                lambda format_, number, last=last: _pass(format_, features, number, last),
+                repeats,
             )
             for last in (False, True)
         }
@@ -104,13 +114,13 @@ def measure(formats: Sequence[Format], features: Features, repeats: int) -> dict
     return {"written": written, "flushed": flushed, "all": read[False], "last": read[True], "bytes": sizes}
 
 
-def in_turns(formats: Sequence[Kind], once: Callable[[Kind, int], float], rounds: int) -> Times:
+def in_turns(what: str, formats: Sequence[Kind], once: Callable[[Kind, int], float], rounds: int) -> Times:
     """Measure each format once per round, until its time is spent."""
     times: Times = {format_.name: {} for format_ in formats}
     for number in range(rounds):
         for format_ in formats:
             if sum(times[format_.name].values()) < SECONDS_A_FORMAT:
-                print(f"round {number + 1} of {rounds}: {format_.name}", file=sys.stderr)
+                print(f"{what}, round {number + 1} of {rounds}: {format_.name}", file=sys.stderr)
                 times[format_.name][number] = once(format_, number)
     return times
 
