@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -75,14 +76,48 @@ def test_a_repair_says_what_to_run_and_leaves_a_sound_cache(cache, capsys):
     assert run(["cache", "repair"]) == 0
     output = capsys.readouterr()
     assert "hubert+int8 emovo: sound" in output.out
-    assert (
-        "xls-r emovo: 1 utterance marked, 0 parts set aside; now run `ser extract --model xls-r" in output.out
-    )
-    assert "xls-r cafe: 0 utterances marked, 1 part set aside; now run `ser extract" in output.out
+    assert "xls-r emovo: 1 utterance marked, 0 parts set aside; " in output.out
+    assert "xls-r cafe: 0 utterances marked, 1 part set aside; " in output.out
+    assert output.out.count("`ser extract --model xls-r --corpus ") == 2
     assert "part-0000.h5 is part-0000.h5.damaged now" in output.err
     assert not broken.exists()
     assert run(["cache", "verify"]) == 0
     assert read_states(open_part(part_paths(cache / "xls-r" / "emovo")[0]))[1] == PENDING
+
+
+def test_the_command_after_a_repair_names_the_folders_that_were_given(cache, capsys):
+    cache.rename(cache.parent / "old disk")
+    damage(cache.parent / "old disk" / "xls-r" / "emovo")
+    assert run(["cache", "repair", "--cache", "old disk", "--manifests", "lists", "--model", "xls-r"]) == 0
+    assert "`ser extract --model xls-r --corpus emovo --manifests lists --cache 'old disk'`" in (
+        capsys.readouterr().out
+    )
+
+
+@pytest.mark.parametrize(
+    ("backbone", "suggested"),
+    [
+        ("xls-r", "xls-r: `ser extract --model xls-r --corpus emovo`"),
+        ("mfcc", "mfcc: `ser extract --model mfcc --corpus emovo`"),
+        ("org--big", "org/big: `ser extract --model org/big --corpus emovo`"),
+        (
+            "my-checkpoint+int8",
+            (
+                "one named my-checkpoint: `ser extract --model MODEL --name my-checkpoint --corpus emovo --codec "
+                "int8`, with its folder or hub id for MODEL"
+            ),
+        ),
+    ],
+)
+def test_a_repair_does_not_claim_to_know_a_model_that_no_part_tells(cache, capsys, backbone, suggested):
+    shutil.rmtree(cache)
+    full_part(cache / backbone / "emovo")
+    damage(cache / backbone / "emovo", 9)
+    assert run(["cache", "repair"]) == 0
+    assert (
+        f"which model it was is not known, as no part says so; the folder's name suggests {suggested}\n"
+        in capsys.readouterr().out
+    )
 
 
 @pytest.mark.parametrize("command", ["verify", "repair", "merge"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from fake_extraction import content
 from fake_extractor import FakeCorpus, FakeExtractor
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_parts import features, flip, folder_in, full_part, make_part, mixed_part, row
+from small_parts import features, fingerprint, flip, folder_in, full_part, make_part, mixed_part, row
 
 from ser_cache.errors import CacheError, LockedError
 from ser_cache.extraction import ExtractionOptions, extract
@@ -21,6 +22,7 @@ from ser_cache.store import (
     PENDING,
     SUPERSEDED,
     PartWriter,
+    create_part,
     folder_lock,
     inspect_part,
     open_part,
@@ -50,7 +52,7 @@ def test_a_sound_folder_is_only_read(tmp_path):
     before = {path: path.stat().st_mtime_ns for path in part.path.parent.iterdir()}
     with folder_lock(part.path.parent, enabled=False):
         report = repair_folder(part.path.parent)
-    assert (report.marked, report.set_aside, report.leftovers, report.command) == ({}, {}, [], "")
+    assert (report.marked, report.set_aside, report.leftovers, report.remake) == ({}, {}, [], None)
     assert {path: path.stat().st_mtime_ns for path in part.path.parent.iterdir()} == before
 
 
@@ -70,7 +72,7 @@ def test_the_damaged_utterance_alone_is_extracted_again_with_the_same_features(t
     flip(part.path, place)
     report = repair_folder(folder)
     assert list(report.marked) == [part.ids[2]]
-    assert report.command == "`ser extract --model org/fake --corpus corpus`"
+    assert report.remake.command() == "`ser extract --model org/fake --corpus corpus`"
     assert read_states(part)[2] == PENDING
     assert run(corpus, folder).done == 1
     assert content(folder, corpus.utterances) == before
@@ -196,6 +198,40 @@ def test_a_bad_sector_is_damage_of_the_rows_that_lie_in_it(tmp_path, monkeypatch
 
     monkeypatch.setattr(os, "pread", pread)
     assert inspect_part(part.path).rows == {1: "cannot be read (Input/output error)"}
+
+
+def lost(folder: Path, **provenance: str):
+    """What a repair says of a folder whose only part is broken."""
+    folder.mkdir(parents=True)
+    create_part(folder / "part-0000.h5", fingerprint(), [row("a", 3)], 3, provenance)
+    flip(folder / "part-0000.h5", 100)
+    return repair_folder(folder).remake
+
+
+def test_a_model_that_no_part_tells_is_not_known_and_the_folder_s_name_suggests_one(tmp_path):
+    remake = lost(tmp_path / "org--model+int8" / "corpus", model="org/model")
+    assert not remake.known
+    assert remake.command() == "`ser extract --model org/model --corpus corpus --codec int8`"
+
+
+@pytest.mark.parametrize("other", ["fake/cafe", "fake+int8/corpus"])
+def test_another_corpus_or_variant_of_the_backbone_tells_the_model_of_a_lost_part(tmp_path, other):
+    (tmp_path / other).mkdir(parents=True)
+    told = {"model": "/my models/fake 2", "name": "fake"}
+    create_part(tmp_path / other / "part-0000.h5", fingerprint(), [row("a", 3)], 3, told)
+    remake = lost(tmp_path / "fake" / "corpus")
+    assert remake.known
+    assert remake.command() == "`ser extract --model '/my models/fake 2' --name fake --corpus corpus`"
+
+
+def test_a_command_says_where_things_live_and_can_be_pasted_into_a_shell(tmp_path):
+    remake = lost(tmp_path / "fake+pooled" / "corpus")
+    places = ["--manifests", "my lists", "--cache", "/a $disk"]
+    said = remake.command(places)
+    assert said == (
+        "`ser extract --model fake --corpus corpus --tier pooled --manifests 'my lists' --cache '/a $disk'`"
+    )
+    assert shlex.split(said.strip("`"))[-4:] == places
 
 
 @settings(max_examples=60, deadline=None)

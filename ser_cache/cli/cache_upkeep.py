@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,9 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from ser_cache.manifest import Utterance
-    from ser_cache.store import MergeReport, PartReport, RepairReport
+    from ser_cache.store import MergeReport, PartReport, Remake, RepairReport
 
 _MEGABYTE = 1_000_000
+_MFCC = "mfcc"
 _models = click.option(
     "--model", "models", multiple=True, help="A backbone's folder in the cache; repeatable [default: all]."
 )
@@ -120,40 +122,63 @@ def _reading(label: str, paths: Sequence[Path]) -> Iterator[Callable[[int], None
 @_models
 @_corpora
 @_no_lock
-@where_things_live("cache")
-def repair(models: tuple[str, ...], corpora: tuple[str, ...], no_lock: bool, cache: Path | None) -> int:
+@where_things_live("manifests", "cache")
+def repair(
+    models: tuple[str, ...],
+    corpora: tuple[str, ...],
+    no_lock: bool,
+    manifests: Path | None,
+    cache: Path | None,
+) -> int:
     """Find what is damaged, and mark it so that the next `ser extract` makes it again, and only it.
 
     Nothing that can be read is deleted: a part whose structure is damaged is renamed to part-NNNN.h5.damaged.
-    Half-made files of killed processes are deleted. What is sound is left alone.
+    Half-made files of killed processes are deleted. What is sound is left alone. --manifests serves only to
+    complete the command that is printed.
     """
     from ser_cache.store import part_paths, repair_folder
 
+    places = [] if manifests is None else ["--manifests", str(manifests)]
+    places += [] if cache is None else ["--cache", str(cache)]
     folders = chosen_folders(settings.locate(cache=cache).cache, models, corpora)
 
     def repair_one(folder: Path) -> int:
         with _reading(_label(folder), part_paths(folder)) as on_read:
             report = repair_folder(folder, lock=not no_lock, on_read=on_read)
-        _show_repair(report)
+        _show_repair(report, places)
         return 0
 
     return screen.each(folders, _label, repair_one)
 
 
-def _show_repair(report: RepairReport) -> None:
+def _show_repair(report: RepairReport, places: Sequence[str]) -> None:
     label = _label(report.folder)
     screen.list_first([f"{id_!r} {problem}" for id_, problem in report.marked.items()], f"{label}: marked: ")
     for path, aside in report.set_aside.items():
         screen.note(f"{label}: set aside: {path.name} is {aside.name} now; it is yours to delete.")
     if report.leftovers:
         screen.note(f"{label}: {screen.count(len(report.leftovers), 'half-made file')} deleted")
-    if not report.command:
+    if report.remake is None:
         screen.say(f"{label}: {'clean now' if report.leftovers else 'sound'}")
         return
     screen.say(
         f"{label}: {screen.count(len(report.marked), 'utterance')} marked, "
-        f"{screen.count(len(report.set_aside), 'part')} set aside; now run {report.command}"
+        f"{screen.count(len(report.set_aside), 'part')} set aside; {_what_to_run(report.remake, places)}"
     )
+
+
+def _what_to_run(remake: Remake, places: Sequence[str]) -> str:
+    """The command that makes lost features again, or what is known of it."""
+    if remake.known:
+        return f"now run {remake.command(places)}"
+    from ser_cache.backbones.registry import BACKBONES
+
+    lost = "which model it was is not known, as no part says so; the folder's name suggests"
+    if remake.model in (*BACKBONES, _MFCC) or "/" in remake.model:
+        return f"{lost} {remake.model}: {remake.command(places)}"
+    # The name leads to the same folder, wherever the model is loaded from.
+    named = replace(remake, model="MODEL", name=remake.model)
+    return f"{lost} one named {remake.model}: {named.command(places)}, with its folder or hub id for MODEL"
 
 
 @click.command("merge", epilog="Example: ser cache merge --corpus emovo", short_help="Compact the parts.")

@@ -5,6 +5,7 @@ from then on only its feature bytes, checksums and states are written, in place 
 into memory (`reader`). Nothing a kill can interrupt changes the file's structure.
 """
 
+from ser_cache.store.commands import Remake
 from ser_cache.store.contents import cached_folders, current_rows, remove_leftovers
 from ser_cache.store.failures import FAILURES_FILE, read_failures
 from ser_cache.store.fingerprint import Fingerprint, differences, serves
@@ -63,6 +64,7 @@ __all__ = [
     "Part",
     "PartReport",
     "PartWriter",
+    "Remake",
     "RepairReport",
     "Row",
     "Usage",

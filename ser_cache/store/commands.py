@@ -3,9 +3,12 @@
 import re
 import shlex
 from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
-from ser_cache.store.part import Part
+from ser_cache.errors import CacheError
+from ser_cache.store.part import Part, open_part, part_paths
 
 _OPTIONS = (
     (r"full", r"--whisper-context full"),
@@ -21,26 +24,76 @@ _OPTIONS = (
 """What a folder's name says of the options it was made with."""
 
 
+@dataclass(frozen=True)
+class Remake:
+    """The extraction that makes what is missing in a folder.
+
+    Attributes:
+        model: as the user once gave it; where no part says so, what the folder's name suggests.
+        known: whether a part says which model it was.
+        name: what ``--name`` has to be, or "" where the model gives the folder its name.
+        corpus: the corpus.
+        options: the options that the folder's name tells.
+        untold: what the folder's name says beyond those; "" where that is nothing.
+    """
+
+    model: str
+    known: bool
+    name: str
+    corpus: str
+    options: tuple[str, ...]
+    untold: str
+
+    def command(self, places: Sequence[str] = ()) -> str:
+        """The command between backticks, ready to be pasted into a shell.
+
+        Args:
+            places: words that say where things live, such as ``--cache`` and a folder.
+        """
+        words = ["--model", self.model, *(("--name", self.name) if self.name else ())]
+        words += ["--corpus", self.corpus, *self.options, *places]
+        rest = f" with the options it was made with ({self.untold})" if self.untold else ""
+        return f"`{shlex.join(['ser', 'extract', *words])}`{rest}"
+
+
 def extract_command(folder: Path, parts: Sequence[Part]) -> str:
-    """The command that extracts what is missing in a folder, with the model as the user once gave it.
+    """The command that extracts what is missing in a folder; see `remake_of`."""
+    return remake_of(folder, parts).command()
+
+
+def remake_of(folder: Path, parts: Sequence[Part]) -> Remake:
+    """Find out how the features of a folder were made.
 
     Args:
         folder: ``<cache>/<backbone>[+variant]/<corpus>``.
-        parts: those of its parts that can be read.
+        parts: those of its parts that can be read; where there are none, the same backbone's other
+            corpora and variants are asked for the model.
     """
     backbone, *variants = folder.parent.name.split("+")
-    recorded = parts[0].provenance if parts else {}
+    recorded = next((part.provenance for part in parts or _siblings(folder)), {})
     model = str(recorded.get("model") or backbone.replace("--", "/"))
     name = str(recorded.get("name") or backbone)
-    words = [f"--model {shlex.quote(model)}"]
-    # A folder or a hub id gives the cache its own name, unless the user chose another.
-    if name not in (model, model.replace("/", "--"), Path(model).name):
-        words.append(f"--name {name}")
-    words.append(f"--corpus {folder.name}")
     options = [_option(variant) for variant in variants]
-    if all(options):
-        return f"`ser extract {' '.join(words + options)}`"
-    return f"`ser extract {' '.join(words)}` with the options it was made with (+{'+'.join(variants)})"
+    return Remake(
+        model=model,
+        known="model" in recorded,
+        # A folder or a hub id gives the cache its own name, unless the user chose another.
+        name="" if name in (model, model.replace("/", "--"), Path(model).name) else name,
+        corpus=folder.name,
+        options=tuple(word for option in options for word in option.split()) if all(options) else (),
+        untold="" if all(options) else f"+{'+'.join(variants)}",
+    )
+
+
+def _siblings(folder: Path) -> list[Part]:
+    """The first part of each other folder of the same backbone, whatever its variant, if it can be read."""
+    backbone = folder.parent.name.split("+")[0]
+    named = [path for path in folder.parents[1].glob("*/*/") if path.parent.name.split("+")[0] == backbone]
+    found = []
+    for path in sorted(named, key=lambda path: (path.parent != folder.parent, path)):
+        with suppress(CacheError):
+            found += [open_part(first) for first in part_paths(path)[:1]]
+    return found
 
 
 def _option(variant: str) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ser_cache.errors import CacheError
 from ser_cache.files import sync_folder
-from ser_cache.store.commands import extract_command
+from ser_cache.store.commands import Remake, remake_of
 from ser_cache.store.contents import DAMAGED_SUFFIX, leftovers
 from ser_cache.store.lock import folder_lock
 from ser_cache.store.part import open_part, part_paths, write_error
@@ -29,14 +29,14 @@ class RepairReport:
         marked: id -> what was wrong with it; these are pending now.
         set_aside: part -> the name it has now.
         leftovers: half-made files of killed processes that were deleted.
-        command: the command that makes lost features again, or "" where none are lost.
+        remake: the extraction that makes lost features again; None where none are lost.
     """
 
     folder: Path
     marked: dict[str, str] = field(default_factory=dict)
     set_aside: dict[Path, Path] = field(default_factory=dict)
     leftovers: list[Path] = field(default_factory=list)
-    command: str = ""
+    remake: Remake | None = None
 
 
 def repair_folder(
@@ -72,7 +72,7 @@ def repair_folder(
             raise write_error(folder, error) from error
     if not report.marked and not report.set_aside:
         return report
-    return replace(report, command=extract_command(folder, [open_part(path) for path in part_paths(folder)]))
+    return replace(report, remake=remake_of(folder, [open_part(path) for path in part_paths(folder)]))
 
 
 def _inspect(path: Path, on_read: Callable[[int], None] | None) -> PartReport:
