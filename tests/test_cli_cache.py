@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import io
+import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from small_parts import full_part, make_part, row
 
-from ser_cache.cli import run
+from ser_cache.cli import run, screen
 from ser_cache.manifest import Manifest, Utterance, write_manifest
 from ser_cache.store import (
     PENDING,
@@ -102,10 +104,7 @@ def test_the_command_after_a_repair_names_the_folders_that_were_given(cache, cap
         ("org--big", "org/big: `ser extract --model org/big --corpus emovo`"),
         (
             "my-checkpoint+int8",
-            (
-                "one named my-checkpoint: `ser extract --model MODEL --name my-checkpoint --corpus emovo --codec "
-                "int8`, with its folder or hub id for MODEL"
-            ),
+            "one named my-checkpoint: `ser extract --model MODEL --name my-checkpoint --corpus emovo --codec",
         ),
     ],
 )
@@ -115,7 +114,7 @@ def test_a_repair_does_not_claim_to_know_a_model_that_no_part_tells(cache, capsy
     damage(cache / backbone / "emovo", 9)
     assert run(["cache", "repair"]) == 0
     assert (
-        f"which model it was is not known, as no part says so; the folder's name suggests {suggested}\n"
+        f"which model it was is not known, as no part says so; the folder's name suggests {suggested}"
         in capsys.readouterr().out
     )
 
@@ -210,6 +209,135 @@ def test_disk_usage_of_nothing_says_so(cache, capsys):
     assert "The folder elsewhere does not exist." in capsys.readouterr().err
 
 
+def write_manifest_of(cache: Path, corpus: str, *utterances: Utterance) -> None:
+    ordered = tuple(sorted(utterances, key=lambda utterance: utterance.id))
+    write_manifest(cache.parent / "manifests" / f"{corpus}.csv", Manifest(corpus, ordered))
+
+
+def utterances_of(folder: Path) -> list[Utterance]:
+    (part,) = map(open_part, part_paths(folder))
+    return [
+        Utterance(id_, f"{id_}.wav", "s", "anger", "A", "it", int(samples), sha256)
+        for id_, samples, sha256 in zip(part.ids, part.samples, part.audio_sha256, strict=True)
+    ]
+
+
+def test_what_left_the_manifest_is_reclaimable_and_a_merge_gives_it_back(cache, capsys):
+    folder = cache / "xls-r" / "emovo"
+    kept = utterances_of(folder)[:2]
+    assert measure(folder).reclaimable == 0
+    before = measure(folder, kept)
+    assert before.reclaimable == 3 * 7 * 3 * 2 + 2 * 3 * 3 * 4
+    write_manifest_of(cache, "emovo", *kept)
+    assert run(["cache", "du"]) == 0
+    output = capsys.readouterr()
+    assert re.search(r"^xls-r +emovo .* 198 B +\d+\.\d MB$", output.out, re.MULTILINE)
+    assert "no manifest in manifests for cafe: reclaimable leaves out what left the manifest." in output.err
+    assert run(["cache", "merge", "--model", "xls-r", "--corpus", "emovo"]) == 0
+    after = measure(folder, kept)
+    assert (after.hidden + after.pooled, after.reclaimable) == (before.hidden + before.pooled - 198, 0)
+
+
+def test_what_a_merge_refuses_to_empty_is_not_reclaimable_and_rm_is_named(cache, capsys):
+    folder = cache / "xls-r" / "emovo"
+    others = utterances_of(folder)[0]
+    write_manifest_of(cache, "emovo", replace(others, id="other"))
+    assert measure(folder, [replace(others, id="other")]).reclaimable == 0
+    assert run(["cache", "du", "--cache", "cache"]) == 0
+    assert (
+        "xls-r emovo: nothing in it is wanted any more, and a merge leaves that alone; to delete it: "
+        "ser cache rm xls-r --corpus emovo --cache cache"
+    ) in capsys.readouterr().err
+    assert run(["cache", "merge", "--model", "xls-r", "--corpus", "emovo"]) == 1
+
+
+def listed(capsys: pytest.CaptureFixture[str], backbone: str, corpus: str) -> str:
+    """What ``ser cache ls`` says of a folder's utterances."""
+    assert run(["cache", "ls"]) == 0
+    lines = [line.split("  ") for line in capsys.readouterr().out.splitlines()]
+    cells = [[cell.strip() for cell in line if cell.strip()] for line in lines]
+    return next(line[2] for line in cells if line[:2] == [backbone, corpus])
+
+
+def test_a_listing_counts_what_the_manifest_has_and_the_folder_has_not(cache, capsys):
+    known = utterances_of(cache / "xls-r" / "emovo")
+    write_manifest_of(cache, "emovo", *known, replace(known[0], id="new", path="new.wav"))
+    assert listed(capsys, "xls-r", "emovo") == "incomplete, 3 of 4"
+    write_manifest_of(cache, "emovo", *known)
+    assert listed(capsys, "xls-r", "emovo") == "complete, 3"
+    write_manifest_of(cache, "emovo", *known[:2])
+    assert listed(capsys, "xls-r", "emovo") == "complete, 2; 1 not in the manifest"
+    write_manifest_of(cache, "emovo", *known[:2], replace(known[2], sha256="0" * 64))
+    assert listed(capsys, "xls-r", "emovo") == "incomplete, 2 of 3"
+
+
+def test_a_pending_row_that_left_the_manifest_does_not_make_a_folder_incomplete(cache, capsys):
+    folder = cache / "xls-r" / "emovo"
+    known = utterances_of(folder)
+    make_part(folder, [row("late", 2)], number=1)
+    assert listed(capsys, "xls-r", "emovo") == "incomplete, 3 of 4"
+    write_manifest_of(cache, "emovo", *known)
+    assert listed(capsys, "xls-r", "emovo") == "complete, 3; 1 not in the manifest"
+
+
+def test_a_failed_utterance_does_not_make_a_folder_incomplete_beside_its_manifest(cache, capsys):
+    folder = cache / "xls-r" / "emovo"
+    with PartWriter(make_part(folder, [row("bad", 2)], number=1)) as writer:
+        writer.fail(0, "not audio")
+    known = [
+        *utterances_of(cache / "xls-r" / "cafe"),
+        Utterance("bad", "bad.wav", "s", "anger", "A", "it", 640, row("bad", 2).audio_sha256),
+    ]
+    write_manifest_of(cache, "emovo", *known)
+    assert listed(capsys, "xls-r", "emovo") == "complete, 3, 1 failed"
+
+
+def test_a_listing_says_which_corpora_have_no_manifest(cache, capsys):
+    write_manifest_of(cache, "cafe", *utterances_of(cache / "xls-r" / "cafe"))
+    assert run(["cache", "ls"]) == 0
+    assert "no manifest in manifests for emovo: complete means all that was begun." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("name", "command"), [("emovo.csv", "ls"), ("not a name.csv", "du")])
+def test_a_manifest_that_cannot_be_read_does_not_hide_the_cache(cache, capsys, name, command):
+    (cache.parent / "manifests").mkdir()
+    (cache.parent / "manifests" / name).write_text("nonsense\n")
+    assert run(["cache", command]) == 0
+    output = capsys.readouterr()
+    assert "xls-r" in output.out
+    assert name.removesuffix(".csv") in output.err.splitlines()[0]
+
+
+def test_a_listing_names_the_parts_set_aside_and_how_to_delete_them(cache, capsys):
+    (path,) = part_paths(cache / "xls-r" / "cafe")
+    size = path.stat().st_size
+    damage(cache / "xls-r" / "cafe", 9)
+    assert run(["cache", "repair"]) == 0
+    capsys.readouterr()
+    assert run(["cache", "ls"]) == 0
+    assert (
+        f"set aside: xls-r cafe: part-0000.h5.damaged, {screen.size(size)}, which nothing reads; "
+        "to delete it: rm cache/xls-r/cafe/part-0000.h5.damaged"
+    ) in capsys.readouterr().err.splitlines()
+
+
+@pytest.mark.parametrize("command", ["ls", "du"])
+def test_an_empty_listing_says_what_comes_next(cache, capsys, command):
+    assert run(["cache", command, "--cache", "my cache", "--manifests", "lists"]) == 0
+    first, second = capsys.readouterr().err.splitlines()
+    assert first == "The folder my cache does not exist."
+    assert second == (
+        "Nothing is cached yet; begin with: ser manifest CORPUS ROOT --manifests lists, then: "
+        "ser extract --model MODEL --corpus CORPUS --manifests lists --cache 'my cache'"
+    )
+    write_manifest_of(cache, "emovo", *utterances_of(cache / "xls-r" / "emovo"))
+    (cache.parent / "new").mkdir()
+    assert run(["cache", command, "--cache", "new"]) == 0
+    assert capsys.readouterr().err == (
+        "Nothing is cached yet; begin with: ser extract --model MODEL --corpus CORPUS --cache new\n"
+    )
+
+
 def test_rm_needs_yes_where_nobody_can_be_asked(cache, capsys, monkeypatch):
     monkeypatch.setattr(sys, "stdin", io.StringIO("y\n"))
     assert run(["cache", "rm", "xls-r"]) == 1
@@ -292,7 +420,7 @@ def test_a_part_deleted_while_it_is_verified_is_not_damage(cache, monkeypatch, c
 
 
 def test_a_verification_in_progress_shows_megabytes(cache, monkeypatch):
-    from ser_cache.cli import cache_upkeep, screen
+    from ser_cache.cli import cache_upkeep
 
     seen = []
     monkeypatch.setattr(screen.Bar, "update", lambda _, done, detail="": seen.append((done, detail)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,12 +10,14 @@ import click
 
 from ser_cache import settings
 from ser_cache.cli import screen
-from ser_cache.cli.cache_upkeep import merge, remove, repair, verify
+from ser_cache.cli.cache_upkeep import given_places, merge, remove, repair, verify
 from ser_cache.cli.options import where_things_live
+from ser_cache.errors import ManifestError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
+    from ser_cache.manifest import Utterance
     from ser_cache.store import CacheSummary, Usage
 
 
@@ -28,13 +31,18 @@ for _command in (verify, repair, merge, remove):
 
 
 @cache.command("ls", epilog="Example: ser cache ls")
-@where_things_live("cache")
-def list_cached(cache: Path | None) -> None:
-    """List what is cached: complete or not, size, fingerprint."""
-    from ser_cache.store import summaries
+@where_things_live("manifests", "cache")
+def list_cached(manifests: Path | None, cache: Path | None) -> None:
+    """List what is cached: complete or not, size, fingerprint.
 
-    where = settings.locate(cache=cache).cache
-    found = summaries(where)
+    Complete means: all that the corpus's manifest has, but for what failed; without a manifest here, all that
+    was begun.
+    """
+    from ser_cache.store import cached_folders, summaries
+
+    where = settings.locate(manifests, cache)
+    known = _known_utterances(where.manifests)
+    found = summaries(where.cache, known)
     rows = [
         (
             summary.backbone,
@@ -47,51 +55,118 @@ def list_cached(cache: Path | None) -> None:
         for summary in found
     ]
     columns = {"backbone": "fold", "corpus": "left", "utterances": "fold", "layers x width": "left"}
-    screen.table(f"Cached in {where}", columns | {"size": "right", "fingerprint": "left"}, rows)
-    _say_if_empty(where, found)
+    screen.table(f"Cached in {where.cache}", columns | {"size": "right", "fingerprint": "left"}, rows)
+    _say_if_empty(found, manifests, cache)
     for summary in found:
         if summary.damaged:
             screen.note(f"damaged: {summary.backbone} {summary.corpus}: {summary.damaged}")
+    _list_set_aside(cached_folders(where.cache))
+    _say_without_manifest(
+        [summary.corpus for summary in found], known, where, "complete means all that was begun."
+    )
 
 
-def _say_if_empty(where: Path, found: Sequence[object]) -> None:
-    if not where.is_dir():
-        screen.note(f"The folder {where} does not exist.")
-    elif not found:
-        screen.note("Nothing is cached yet; begin with: ser extract --model MODEL --corpus CORPUS")
+def _known_utterances(manifests: Path) -> dict[str, Sequence[Utterance]]:
+    """The utterances of every manifest that can be read; a line for one that cannot."""
+    from ser_cache.manifest import list_manifests, read_manifest
+
+    known: dict[str, Sequence[Utterance]] = {}
+    try:
+        paths = list_manifests(manifests)
+    except ManifestError as error:
+        screen.note(str(error))
+        return known
+    for corpus, path in paths.items():
+        try:
+            known[corpus] = read_manifest(path).utterances
+        except ManifestError as error:
+            screen.note(str(error))
+    return known
+
+
+def _say_without_manifest(
+    corpora: Sequence[str],
+    known: Mapping[str, Sequence[Utterance]],
+    where: settings.Locations,
+    consequence: str,
+) -> None:
+    """Name the cached corpora that have no manifest, and what that means for the table above."""
+    without = sorted(set(corpora) - known.keys())
+    if without:
+        screen.note(f"no manifest in {where.manifests} for {', '.join(without)}: {consequence}")
+
+
+def _list_set_aside(folders: Sequence[Path]) -> None:
+    """Name damaged parts: they are in no table, as nothing reads them, but they take space and are missed."""
+    from ser_cache.store import set_aside
+
+    parts = [(folder, path) for folder in folders for path in set_aside(folder)]
+    lines = [
+        f"{folder.parent.name} {folder.name}: {path.name}, {screen.size(path.stat().st_size)}, which nothing "
+        f"reads; to delete it: {shlex.join(['rm', str(path)])}"
+        for folder, path in parts
+    ]
+    screen.list_first(lines, "set aside: ")
+
+
+def _say_if_empty(found: Sequence[object], manifests: Path | None, cache: Path | None) -> None:
+    """Where nothing is cached, say so and what comes next, with the folders that were given."""
+    if found:
+        return
+    where = settings.locate(manifests, cache)
+    if not where.cache.is_dir():
+        screen.note(f"The folder {where.cache} does not exist.")
+    extract = ["ser", "extract", "--model", "MODEL", "--corpus", "CORPUS", *given_places(manifests, cache)]
+    if any(where.manifests.glob("*.csv")):
+        screen.note(f"Nothing is cached yet; begin with: {shlex.join(extract)}")
+        return
+    prepare = ["ser", "manifest", "CORPUS", "ROOT", *given_places(manifests, None)]
+    screen.note(f"Nothing is cached yet; begin with: {shlex.join(prepare)}, then: {shlex.join(extract)}")
 
 
 def _state(summary: CacheSummary) -> str:
     """How many utterances are done, and whether that is all."""
     if summary.damaged:
         return "damaged"
-    if not summary.complete:
-        return f"incomplete, {summary.done:,} of {summary.total:,}"
+    of_total = "" if summary.complete else f" of {summary.total:,}"
     failed = f", {summary.failed:,} failed" if summary.failed else ""
-    return f"complete, {summary.done:,}{failed}"
+    absent = f"; {summary.absent:,} not in the manifest" if summary.absent else ""
+    return f"{'complete' if summary.complete else 'incomplete'}, {summary.done:,}{of_total}{failed}{absent}"
 
 
 @cache.command("du", epilog="Example: ser cache du")
-@where_things_live("cache")
-def disk_usage(cache: Path | None) -> None:
+@where_things_live("manifests", "cache")
+def disk_usage(manifests: Path | None, cache: Path | None) -> None:
     """Show what takes how much disk space, and how much `ser cache merge` would give back."""
     from ser_cache.store import cached_folders, measure
 
-    where = settings.locate(cache=cache).cache
-    found = [measure(folder) for folder in cached_folders(where)]
+    where = settings.locate(manifests, cache)
+    known = _known_utterances(where.manifests)
+    found = [measure(folder, known.get(folder.name)) for folder in cached_folders(where.cache)]
     rows = [_sizes(usage.backbone, usage.corpus, [usage]) for usage in found]
     if len(found) > 1:
         rows.append(_sizes("total", "", found))
     columns = {"backbone": "fold", "corpus": "left"} | dict.fromkeys(
         ("hidden", "pooled", "other", "total", "on disk", "reclaimable", "per hour"), "right"
     )
-    screen.table(f"Disk space of {where}", columns, rows)
-    _say_if_empty(where, found)
+    screen.table(f"Disk space of {where.cache}", columns, rows)
+    _say_if_empty(found, manifests, cache)
     if found:
         screen.say(
             "other: ids, checksums, padding, damaged parts. on disk: blocks of the file system.\n"
-            "reclaimable: by `ser cache merge`. per hour: of audio in the cache."
+            "reclaimable: by `ser cache merge`, of changed audio and of what left the manifest. per hour: of "
+            "audio in the cache."
         )
+    _say_without_manifest(
+        [usage.corpus for usage in found], known, where, "reclaimable leaves out what left the manifest."
+    )
+    for usage in found:
+        if usage.unwanted:
+            command = ["ser", "cache", "rm", usage.backbone, "--corpus", usage.corpus]
+            screen.note(
+                f"{usage.backbone} {usage.corpus}: nothing in it is wanted any more, and a merge leaves that "
+                f"alone; to delete it: {shlex.join([*command, *given_places(None, cache)])}"
+            )
     unused = sum(usage.unused for usage in found)
     if unused:
         screen.note(

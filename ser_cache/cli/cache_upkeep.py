@@ -58,6 +58,12 @@ def chosen_folders(cache: Path, models: Sequence[str], corpora: Sequence[str]) -
     return [folder for folder in folders if not corpora or folder.name in corpora]
 
 
+def given_places(manifests: Path | None, cache: Path | None) -> list[str]:
+    """The options that lead another command to the folders that were given to this one."""
+    given = {"--manifests": manifests, "--cache": cache}
+    return [word for name, folder in given.items() if folder is not None for word in (name, str(folder))]
+
+
 def _label(folder: Path) -> str:
     return f"{folder.parent.name} {folder.name}"
 
@@ -97,8 +103,8 @@ def verify(models: tuple[str, ...], corpora: tuple[str, ...], cache: Path | None
 def _repair_command(models: Sequence[str], corpora: Sequence[str], cache: Path | None) -> str:
     """The repair of what was just verified, as the user would type it."""
     options = [*(("--model", name) for name in models), *(("--corpus", name) for name in corpora)]
-    options += [("--cache", str(cache))] if cache is not None else []
-    return shlex.join(["ser", "cache", "repair", *(word for pair in options for word in pair)])
+    words = [word for pair in options for word in pair]
+    return shlex.join(["ser", "cache", "repair", *words, *given_places(None, cache)])
 
 
 @contextmanager
@@ -138,8 +144,7 @@ def repair(
     """
     from ser_cache.store import part_paths, repair_folder
 
-    places = [] if manifests is None else ["--manifests", str(manifests)]
-    places += [] if cache is None else ["--cache", str(cache)]
+    places = given_places(manifests, cache)
     folders = chosen_folders(settings.locate(cache=cache).cache, models, corpora)
 
     def repair_one(folder: Path) -> int:

@@ -6,7 +6,7 @@ into memory (`reader`). Nothing a kill can interrupt changes the file's structur
 """
 
 from ser_cache.store.commands import Remake
-from ser_cache.store.contents import cached_folders, current_rows, remove_leftovers
+from ser_cache.store.contents import cached_folders, current_rows, remove_leftovers, set_aside
 from ser_cache.store.failures import FAILURES_FILE, read_failures
 from ser_cache.store.fingerprint import Fingerprint, differences, serves
 from ser_cache.store.listing import CacheSummary, summaries
@@ -92,6 +92,7 @@ __all__ = [
     "row_bytes",
     "runs_within",
     "serves",
+    "set_aside",
     "stored_frames",
     "summaries",
     "verify_part",

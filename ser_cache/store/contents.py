@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,9 @@ from ser_cache.store.failures import FAILURES_FILE
 from ser_cache.store.lock import LOCK_FILE
 from ser_cache.store.part import Part, part_paths
 from ser_cache.store.schema import SUPERSEDED
+
+if TYPE_CHECKING:
+    from ser_cache.manifest import Utterance
 
 DAMAGED_SUFFIX = ".damaged"
 """What is added to the name of a part that was set aside; readers look for names that end in ``.h5``."""
@@ -68,3 +71,9 @@ def current_rows(parts: Sequence[Part], states: Sequence[NDArray[Any]]) -> list[
             seen.update(part.ids[row] for row in np.flatnonzero(mask))
         masks.append(mask)
     return masks[::-1]
+
+
+def in_manifest(part: Part, utterances: Sequence["Utterance"]) -> NDArray[np.bool_]:
+    """Which rows of a part are of utterances that the manifest has, whatever their audio: a mask, (rows,)."""
+    ids = {utterance.id for utterance in utterances}
+    return np.array([id_ in ids for id_ in part.ids], dtype=np.bool_)

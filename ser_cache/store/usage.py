@@ -5,16 +5,19 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ser_cache.errors import CacheError
-from ser_cache.store.contents import current_rows, leftovers, own_files, set_aside
+from ser_cache.store.contents import current_rows, in_manifest, leftovers, own_files, set_aside
 from ser_cache.store.lock import LOCK_FILE, folder_lock
 from ser_cache.store.part import Part, open_part, part_paths, read_states, write_error
 from ser_cache.store.schema import SAMPLES_PER_HOUR
+
+if TYPE_CHECKING:
+    from ser_cache.manifest import Utterance
 
 _BLOCK = 512  # the unit of st_blocks, whatever the file system's own is
 _POOLED = {"mean", "std"}
@@ -31,7 +34,9 @@ class Usage:
         pooled: means and standard deviations.
         other: everything else: columns, checksums, seals, padding, failures; all of a part that is damaged.
         allocated: blocks that the file system has set aside for all of it.
-        reclaimable: features that ``ser cache merge`` drops: superseded rows.
+        reclaimable: features that ``ser cache merge`` drops: those of superseded rows and, where the manifest
+            is known, of utterances that it does not have.
+        unwanted: whether that would be all of them, which a merge refuses; `reclaimable` is then 0.
         unused: damaged parts set aside and leftovers of killed processes; also in `other`.
         hours: hours of audio of the rows that count.
     """
@@ -43,6 +48,7 @@ class Usage:
     other: int
     allocated: int
     reclaimable: int
+    unwanted: bool
     unused: int
     hours: float
 
@@ -52,8 +58,13 @@ class Usage:
         return self.hidden + self.pooled + self.other
 
 
-def measure(folder: Path) -> Usage:
-    """Add up what ``<cache>/<backbone>/<corpus>`` takes; a damaged part counts, but is not looked into."""
+def measure(folder: Path, utterances: Sequence["Utterance"] | None = None) -> Usage:
+    """Add up what ``<cache>/<backbone>/<corpus>`` takes; a damaged part counts, but is not looked into.
+
+    Args:
+        folder: ``<cache>/<backbone>[+variant]/<corpus>``.
+        utterances: the manifest's utterances; None where it is not known.
+    """
     statuses = _statuses(own_files(folder))
     parts: list[Part] = []
     for path in part_paths(folder):
@@ -62,6 +73,10 @@ def measure(folder: Path) -> Usage:
     states = [read_states(part) for part in parts]
     current = current_rows(parts, states)
     hidden, pooled = (sum(_bytes(part, wanted) for part in parts) for wanted in (False, True))
+    kept = current
+    if utterances is not None:
+        kept = [mask & in_manifest(part, utterances) for part, mask in zip(parts, current, strict=True)]
+    unwanted = bool(parts) and not any(mask.any() for mask in kept)
     samples = sum(int(part.samples[mask].sum()) for part, mask in zip(parts, current, strict=True))
     return Usage(
         backbone=folder.parent.name,
@@ -70,7 +85,8 @@ def measure(folder: Path) -> Usage:
         pooled=pooled,
         other=sum(status.st_size for status in statuses) - hidden - pooled,
         allocated=sum(status.st_blocks for status in statuses) * _BLOCK,
-        reclaimable=_reclaimable(parts, current),
+        reclaimable=0 if unwanted else _reclaimable(parts, kept),
+        unwanted=unwanted,
         unused=sum(status.st_size for status in _statuses([*set_aside(folder), *leftovers(folder)])),
         hours=samples / SAMPLES_PER_HOUR,
     )
@@ -123,8 +139,8 @@ def _bytes(part: Part, pooled: bool) -> int:
     )
 
 
-def _reclaimable(parts: Sequence[Part], current: Sequence[NDArray[np.bool_]]) -> int:
+def _reclaimable(parts: Sequence[Part], kept: Sequence[NDArray[np.bool_]]) -> int:
     rows: list[tuple[Part, Any]] = [
-        (part, row) for part, mask in zip(parts, current, strict=True) for row in np.flatnonzero(~mask)
+        (part, row) for part, mask in zip(parts, kept, strict=True) for row in np.flatnonzero(~mask)
     ]
     return sum(count for part, row in rows for _, count in part.spans(int(row)))
