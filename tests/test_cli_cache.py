@@ -77,7 +77,8 @@ def test_a_repair_says_what_to_run_and_leaves_a_sound_cache(cache, capsys):
     broken = damage(cache / "xls-r" / "cafe", 9)
     assert run(["cache", "repair"]) == 0
     output = capsys.readouterr()
-    assert "hubert+int8 emovo: sound" in output.out
+    assert "hubert+int8" not in output.out + output.err
+    assert output.out.splitlines()[-1] == "1 folder needs nothing"
     assert "xls-r emovo: 1 utterance marked, 0 parts set aside; " in output.out
     assert "xls-r cafe: 0 utterances marked, 1 part set aside; " in output.out
     assert output.out.count("`ser extract --model xls-r --corpus ") == 2
@@ -142,11 +143,40 @@ def test_a_merge_says_what_it_did_and_in_which_order(cache, capsys):
         writer.supersede([0])
     assert run(["cache", "merge", "--corpus", "emovo"]) == 0
     output = capsys.readouterr().out
-    assert "hubert+int8 emovo: nothing to gain; 1 part left as it is" in output
+    assert "hubert+int8" not in output
+    assert output.splitlines()[-1] == "1 folder needs nothing"
     assert "xls-r emovo: 2 parts into 1, " in output
     assert "5 utterances kept (0 failed), in the order of the ids, as it has no manifest here" in output
     assert "left out: 1 superseded, 0 not in the manifest" in output
     assert len(part_paths(folder)) == 1
+
+
+@pytest.mark.parametrize("command", ["repair", "merge"])
+def test_folders_where_nothing_is_to_do_share_one_line(cache, capsys, command):
+    assert run(["cache", command]) == 0
+    output = capsys.readouterr()
+    assert (output.out, output.err) == ("3 folders need nothing\n", "")
+
+
+def test_a_repair_says_which_folder_had_half_made_files(cache, capsys):
+    (cache / "xls-r" / "cafe" / ".part-0001.h5.77.tmp").touch()
+    assert run(["cache", "repair"]) == 0
+    assert capsys.readouterr().out == "xls-r cafe: 1 half-made file deleted\n2 folders need nothing\n"
+
+
+def test_a_merge_during_an_extraction_says_who_holds_the_folder(cache, capsys):
+    folder = cache / "xls-r" / "emovo"
+    make_part(folder, [row("late", 2)], number=1)
+    with folder_lock(folder):
+        assert run(["cache", "merge", "--model", "xls-r"]) == 1
+    output = capsys.readouterr()
+    assert (
+        f"error: xls-r emovo: {folder.relative_to(cache.parent)} is being written by process " in output.err
+    )
+    assert "extract" not in output.err
+    assert output.out == "1 folder needs nothing\n"
+    assert run(["cache", "merge", "--model", "xls-r"]) == 1
+    assert "has 1 utterance not extracted yet, such as 'late'" in capsys.readouterr().err
 
 
 def test_a_merge_takes_the_manifest_s_order(cache, capsys):

@@ -196,9 +196,7 @@ def unchanged(folder: Path, error: type[Exception], match: str, utterances=None)
 def test_a_pending_row_is_extracted_first(tmp_path):
     folder = two_parts(tmp_path)
     make_part(folder, [row("late", 3)], number=2)
-    unchanged(
-        folder, CacheError, "1 utterances that are not extracted yet, such as 'late': run `ser extract`"
-    )
+    unchanged(folder, CacheError, "1 utterance not extracted yet, such as 'late': run `ser extract`")
 
 
 def test_a_pending_row_that_left_the_manifest_is_no_obstacle(tmp_path):
@@ -229,7 +227,7 @@ def with_samples(folder: Path, utterances):
 def test_changed_audio_is_extracted_first(tmp_path):
     folder = two_parts(tmp_path)
     utterances = with_samples(folder, [utterance("u00", "f" * 64), utterance("u01")])
-    unchanged(folder, CacheError, "1 utterances whose audio has changed since, such as 'u00'", utterances)
+    unchanged(folder, CacheError, "1 utterance of changed audio, such as 'u00'", utterances)
 
 
 def test_a_manifest_of_other_utterances_deletes_nothing(tmp_path):
@@ -237,7 +235,7 @@ def test_a_manifest_of_other_utterances_deletes_nothing(tmp_path):
     unchanged(
         folder,
         CacheError,
-        "none of its 6 utterances is in the manifest: nothing was",
+        "as nothing in it is in the manifest: nothing was",
         [utterance("elsewhere")],
     )
 

@@ -147,13 +147,25 @@ def repair(
     places = given_places(manifests, cache)
     folders = chosen_folders(settings.locate(cache=cache).cache, models, corpora)
 
+    untouched = 0
+
     def repair_one(folder: Path) -> int:
+        nonlocal untouched
         with _reading(_label(folder), part_paths(folder)) as on_read:
             report = repair_folder(folder, lock=not no_lock, on_read=on_read)
         _show_repair(report, places)
+        untouched += not report.changed
         return 0
 
-    return screen.each(folders, _label, repair_one)
+    status = screen.each(folders, _label, repair_one)
+    _say_untouched(untouched)
+    return status
+
+
+def _say_untouched(folders: int) -> None:
+    """One line for all the folders where nothing was to do, so that those where something was stand out."""
+    if folders:
+        screen.say(f"{screen.count(folders, 'folder')} need{'s' if folders == 1 else ''} nothing")
 
 
 def _show_repair(report: RepairReport, places: Sequence[str]) -> None:
@@ -162,9 +174,8 @@ def _show_repair(report: RepairReport, places: Sequence[str]) -> None:
     for path, aside in report.set_aside.items():
         screen.note(f"{label}: set aside: {path.name} is {aside.name} now; it is yours to delete.")
     if report.leftovers:
-        screen.note(f"{label}: {screen.count(len(report.leftovers), 'half-made file')} deleted")
+        screen.say(f"{label}: {screen.count(len(report.leftovers), 'half-made file')} deleted")
     if report.remake is None:
-        screen.say(f"{label}: {'clean now' if report.leftovers else 'sound'}")
         return
     screen.say(
         f"{label}: {screen.count(len(report.marked), 'utterance')} marked, "
@@ -209,14 +220,21 @@ def merge(
 
     where = settings.locate(manifests, cache)
 
+    untouched = 0
+
     def merge_one(folder: Path) -> int:
+        nonlocal untouched
         utterances = _utterances(where.manifests, folder.name)
         with screen.bar(f"merging {_label(folder)}", 1) as bar:
             report = merge_folder(folder, utterances, lock=not no_lock, on_progress=bar.restate)
-        _show_merge(report, "manifest" if utterances is not None else "ids, as it has no manifest here")
+        untouched += not report.changed
+        if report.changed:
+            _show_merge(report, "manifest" if utterances is not None else "ids, as it has no manifest here")
         return 0
 
-    return screen.each(chosen_folders(where.cache, models, corpora), _label, merge_one)
+    status = screen.each(chosen_folders(where.cache, models, corpora), _label, merge_one)
+    _say_untouched(untouched)
+    return status
 
 
 def _utterances(manifests: Path, corpus: str) -> Sequence[Utterance] | None:
@@ -229,9 +247,6 @@ def _utterances(manifests: Path, corpus: str) -> Sequence[Utterance] | None:
 
 def _show_merge(report: MergeReport, order: str) -> None:
     label = _label(report.folder)
-    if not report.changed:
-        screen.say(f"{label}: nothing to gain; {screen.count(report.parts[0], 'part')} left as it is")
-        return
     before, after = report.parts
     screen.say(
         f"{label}: {screen.count(before, 'part')} into {after:,}, {screen.size(report.bytes[0])} into "

@@ -32,7 +32,7 @@ from ser_cache.errors import CacheError
 from ser_cache.files import sync_folder
 from ser_cache.store.contents import remove_leftovers
 from ser_cache.store.failures import read_failures, update_failures
-from ser_cache.store.lock import folder_lock
+from ser_cache.store.lock import folder_lock, require_unlocked
 from ser_cache.store.merge_planning import MergePlan, Place, file_bytes, plan_merge
 from ser_cache.store.part import (
     Part,
@@ -115,6 +115,9 @@ def merge_folder(
         CacheError: rows are pending, damaged, or of other audio than the manifest's; a part is damaged; the
             disk cannot hold both old and new parts, or cannot be written. No feature is lost.
     """
+    if lock:
+        # What an extraction has still to do would be blamed first, and to extract it is no advice meanwhile.
+        require_unlocked(folder)
     plan = plan_merge(folder, utterances, part_bytes)
     if not plan.gain:
         return _report(plan, plan.parts)

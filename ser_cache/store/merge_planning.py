@@ -96,7 +96,7 @@ def plan_merge(folder: Path, utterances: Sequence["Utterance"] | None, part_byte
     if utterances is not None:
         _require_current(folder, parts, kept, utterances)
     if not kept:
-        why = f"none of its {len(counted)} utterances is in the manifest" if counted else "all are superseded"
+        why = "nothing in it is in the manifest" if counted else "all is superseded"
         raise CacheError(
             f"{folder} would lose everything, as {why}: nothing was changed. To delete it: "
             f"`ser cache rm {shlex.quote(folder.parent.name)} --corpus {shlex.quote(folder.name)}`."
@@ -121,13 +121,13 @@ def _require_finished(
     unknown = sum(state not in (DONE, FAILED, PENDING) for state in found)
     if unknown:
         raise CacheError(
-            f"{folder} has {unknown} rows of a damaged state: run `ser cache repair` first; nothing was "
-            "changed."
+            f"{folder} has {_count(unknown, 'row')} of a damaged state: run `ser cache repair` first; "
+            "nothing was changed."
         )
     if PENDING in found:
         number, row = kept[found.index(PENDING)]
         raise CacheError(
-            f"{folder} has {found.count(PENDING)} utterances that are not extracted yet, such as "
+            f"{folder} has {_count(found.count(PENDING), 'utterance')} not extracted yet, such as "
             f"{parts[number].ids[row]!r}: run `ser extract` for it first; nothing was changed."
         )
 
@@ -144,7 +144,7 @@ def _require_current(
     ]
     if changed:
         raise CacheError(
-            f"{folder} has {len(changed)} utterances whose audio has changed since, such as {changed[0]!r}: "
+            f"{folder} has {_count(len(changed), 'utterance')} of changed audio, such as {changed[0]!r}: "
             "run `ser extract` for it first; nothing was changed."
         )
 
@@ -154,3 +154,7 @@ def _split(parts: Sequence[Part], kept: Sequence[Place], part_bytes: int) -> lis
     per_frame = frame_bytes(parts[0].fingerprint.storage, parts[0].width)
     runs = runs_within([parts[number].frames(row) * per_frame for number, row in kept], part_bytes)
     return [tuple(kept[run.start : run.stop]) for run in runs]
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

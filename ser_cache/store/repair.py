@@ -38,6 +38,11 @@ class RepairReport:
     leftovers: list[Path] = field(default_factory=list)
     remake: Remake | None = None
 
+    @property
+    def changed(self) -> bool:
+        """Whether there was anything to repair."""
+        return bool(self.marked or self.set_aside or self.leftovers)
+
 
 def repair_folder(
     folder: Path, *, lock: bool = True, on_read: Callable[[int], None] | None = None
