@@ -16,8 +16,9 @@ import click
 from ser_cache import __version__
 from ser_cache.cli.cache import cache
 from ser_cache.cli.demo import demo
-from ser_cache.cli.extract import extract, models
+from ser_cache.cli.extract import extract
 from ser_cache.cli.manifest import corpora, manifest
+from ser_cache.cli.models import models
 from ser_cache.cli.probe import probe
 from ser_cache.errors import SerCacheError
 

@@ -41,7 +41,7 @@ def list_cached(manifests: Path | None, cache: Path | None) -> None:
     from ser_cache.store import cached_folders, summaries
 
     where = settings.locate(manifests, cache)
-    known = _known_utterances(where.manifests)
+    known = known_utterances(where.manifests)
     found = summaries(where.cache, known)
     rows = [
         (
@@ -66,7 +66,7 @@ def list_cached(manifests: Path | None, cache: Path | None) -> None:
     )
 
 
-def _known_utterances(manifests: Path) -> dict[str, Sequence[Utterance]]:
+def known_utterances(manifests: Path) -> dict[str, Sequence[Utterance]]:
     """The utterances of every manifest that can be read; a line for one that cannot."""
     from ser_cache.manifest import list_manifests, read_manifest
 
@@ -141,7 +141,7 @@ def disk_usage(manifests: Path | None, cache: Path | None) -> None:
     from ser_cache.store import cached_folders, measure
 
     where = settings.locate(manifests, cache)
-    known = _known_utterances(where.manifests)
+    known = known_utterances(where.manifests)
     found = [measure(folder, known.get(folder.name)) for folder in cached_folders(where.cache)]
     rows = [_sizes(usage.backbone, usage.corpus, [usage]) for usage in found]
     if len(found) > 1:

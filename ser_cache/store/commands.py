@@ -2,7 +2,7 @@
 
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,15 +85,14 @@ def remake_of(folder: Path, parts: Sequence[Part]) -> Remake:
     )
 
 
-def _siblings(folder: Path) -> list[Part]:
-    """The first part of each other folder of the same backbone, whatever its variant, if it can be read."""
+def _siblings(folder: Path) -> Iterator[Part]:
+    """The readable parts of the other folders of the same backbone, those of the same variant first."""
     backbone = folder.parent.name.split("+")[0]
     named = [path for path in folder.parents[1].glob("*/*/") if path.parent.name.split("+")[0] == backbone]
-    found = []
     for path in sorted(named, key=lambda path: (path.parent != folder.parent, path)):
-        with suppress(CacheError):
-            found += [open_part(first) for first in part_paths(path)[:1]]
-    return found
+        for part in part_paths(path):
+            with suppress(CacheError):
+                yield open_part(part)
 
 
 def _option(variant: str) -> str:

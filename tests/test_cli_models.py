@@ -1,0 +1,60 @@
+"""``ser models`` as a user sees it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import pytest
+from test_store import full_part, make_part, row
+
+from ser_cache.cli import run
+
+CORPORA = ("cafe", "cremad", "emodb", "emovo", "iemocap", "ravdess")
+FOLDERS = (
+    "xls-r",
+    "xls-r+int8",
+    "xls-r+pooled+layers0.3-5",
+    "mfcc",
+    "some-org--checkpoint-with-a-long-name",
+)
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for variable in ("SER_CACHE_MANIFESTS", "SER_CACHE_CACHE", "SER_CACHE_RUNS"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "cache"
+
+
+def test_many_cached_corpora_leave_the_table_within_80_columns_and_are_all_named(cache, monkeypatch, capsys):
+    for folder in FOLDERS:
+        for corpus in CORPORA:
+            full_part(cache / folder / corpus, frames=[1])
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    assert run(["models"]) == 0
+    lines = click.unstyle(capsys.readouterr().out).splitlines()
+    listed = lines.index("Cached (more: ser cache ls)")
+    table = lines[: lines.index("", 2)]
+    assert max(map(len, table)) <= 80
+    assert next(line for line in table if line.startswith("xls-r ")).endswith("6 corpora")
+    assert lines[listed + 2 :] == [f"{folder}: {', '.join(CORPORA)}" for folder in sorted(FOLDERS)]
+
+
+def test_a_model_says_for_how_many_corpora_it_is_cached_in_any_variant(cache, capsys):
+    full_part(cache / "xls-r" / "emovo")
+    full_part(cache / "xls-r+int8" / "emovo")
+    make_part(cache / "xls-r+int8" / "cafe", [row("late", 2)])
+    full_part(cache / "mfcc" / "emovo")
+    assert run(["models"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert next(line for line in lines if line.startswith("xls-r ")).endswith("  2 corpora")
+    assert next(line for line in lines if line.startswith("mfcc ")).endswith("  1 corpus")
+    assert "xls-r+int8: cafe (incomplete), emovo" in lines
+
+
+def test_where_nothing_is_cached_nothing_is_said_of_it(capsys):
+    assert run(["models"]) == 0
+    assert "Cached" not in capsys.readouterr().out
