@@ -41,7 +41,7 @@ def list_cached(manifests: Path | None, cache: Path | None) -> None:
     from ser_cache.store import cached_folders, summaries
 
     where = settings.locate(manifests, cache)
-    known = known_utterances(where.manifests)
+    known = known_utterances(where)
     found = summaries(where.cache, known)
     rows = [
         (
@@ -66,19 +66,20 @@ def list_cached(manifests: Path | None, cache: Path | None) -> None:
     )
 
 
-def known_utterances(manifests: Path) -> dict[str, Sequence[Utterance]]:
-    """The utterances of every manifest that can be read; a line for one that cannot."""
+def known_utterances(where: settings.Locations) -> dict[str, Sequence[Utterance]]:
+    """The utterances of every cached corpus whose manifest can be read; a line for one that cannot."""
     from ser_cache.manifest import list_manifests, read_manifest
+    from ser_cache.store import cached_folders
 
     known: dict[str, Sequence[Utterance]] = {}
     try:
-        paths = list_manifests(manifests)
+        paths = list_manifests(where.manifests)
     except ManifestError as error:
         screen.note(str(error))
         return known
-    for corpus, path in paths.items():
+    for corpus in sorted({folder.name for folder in cached_folders(where.cache)} & paths.keys()):
         try:
-            known[corpus] = read_manifest(path).utterances
+            known[corpus] = read_manifest(paths[corpus]).utterances
         except ManifestError as error:
             screen.note(str(error))
     return known
@@ -141,7 +142,7 @@ def disk_usage(manifests: Path | None, cache: Path | None) -> None:
     from ser_cache.store import cached_folders, measure
 
     where = settings.locate(manifests, cache)
-    known = known_utterances(where.manifests)
+    known = known_utterances(where)
     found = [measure(folder, known.get(folder.name)) for folder in cached_folders(where.cache)]
     rows = [_sizes(usage.backbone, usage.corpus, [usage]) for usage in found]
     if len(found) > 1:

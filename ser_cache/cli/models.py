@@ -30,7 +30,7 @@ def models(manifests: Path | None, cache: Path | None) -> None:
     from ser_cache.store import summaries
 
     where = settings.locate(manifests, cache)
-    found = summaries(where.cache, known_utterances(where.manifests))
+    found = summaries(where.cache, known_utterances(where))
     rows = [
         (
             spec.alias,
