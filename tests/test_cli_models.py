@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 import pytest
-from test_store import full_part, make_part, row
+from small_parts import full_part, make_part, row
 
 from ser_cache.cli import run
 
@@ -21,11 +21,9 @@ FOLDERS = (
 
 
 @pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for variable in ("SER_CACHE_MANIFESTS", "SER_CACHE_CACHE", "SER_CACHE_RUNS"):
-        monkeypatch.delenv(variable, raising=False)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path / "cache"
+def cache(empty_folder: Path) -> Path:
+    """The cache of the working directory, empty."""
+    return empty_folder / "cache"
 
 
 def test_many_cached_corpora_leave_the_table_within_80_columns_and_are_all_named(cache, monkeypatch, capsys):
