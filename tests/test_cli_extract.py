@@ -1,5 +1,6 @@
 """Storage and precision, as a user asks for them: what is written where, and what probes make of it."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -193,3 +194,14 @@ def test_auto_keeps_to_what_each_corpus_is_cached_in(tones, model, monkeypatch, 
     assert precision.cached_precision(Path("cache/tiny/tones")) == "fp32"
     assert run(["extract", "--model", str(model), "--layers", "1"]) == 0
     assert [path.name for path in Path("cache").iterdir()] == ["tiny"]
+
+
+def test_a_probe_of_half_a_cache_prints_a_command_for_the_same_folders(tones, model, capsys):
+    elsewhere = ["--manifests", "manifests", "--cache", "an other cache"]
+    assert extract(model, *elsewhere) == 0
+    shutil.copy(tones / "s1_anger_1.wav", tones / "s7_anger_1.wav")
+    assert run(["manifest", CORPUS, str(tones), "--pattern", PATTERN]) == 0
+    capsys.readouterr()
+    assert run(["probe", "--corpus", CORPUS, *elsewhere]) == 1
+    command = f"ser extract --model {model} --corpus {CORPUS} --manifests manifests --cache 'an other cache'"
+    assert command in capsys.readouterr().err

@@ -30,7 +30,7 @@ def test_a_row_with_a_damaged_state_is_extracted_again(folder, corpus):
     with part.path.open("r+b") as file:
         file.seek(part.positions["state"] + 8)
         file.write(b"x")
-    assert "1 rows have a damaged state" in summaries(folder.parent.parent)[0].damaged
+    assert "rows of a damaged state: 1;" in summaries(folder.parent.parent)[0].damaged
     with pytest.raises(CacheError, match="1 of 20 missing"):
         open_features(folder, corpus.utterances)
     assert run(corpus, folder).done == 1

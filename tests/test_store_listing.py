@@ -17,7 +17,7 @@ from small_parts import (
 
 from ser_cache.errors import CacheError, StaleCacheError
 from ser_cache.store import PartWriter, create_part, open_features, open_part, part_paths, summaries
-from ser_cache.store.commands import extract_command
+from ser_cache.store.commands import remake_of
 
 
 def test_parts_that_disagree_are_refused(tmp_path):
@@ -129,7 +129,7 @@ def test_a_damaged_part_shows_in_its_summary(tmp_path):
     ],
 )
 def test_the_command_that_makes_a_folder_has_its_options(tmp_path, folder, options):
-    said = extract_command(tmp_path / folder / "emovo", [])
+    said = remake_of(tmp_path / folder / "emovo", []).command()
     if options is None:
         assert said.endswith("--corpus emovo` with the options it was made with (+fp32+unheard-of)")
     else:

@@ -10,8 +10,8 @@ import click
 
 from ser_cache import settings
 from ser_cache.cli import screen
-from ser_cache.cli.cache_upkeep import given_places, merge, remove, repair, verify
-from ser_cache.cli.options import where_things_live
+from ser_cache.cli.cache_upkeep import merge, remove, repair, verify
+from ser_cache.cli.options import given_places, where_things_live
 from ser_cache.errors import ManifestError
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ import click
 
 from ser_cache import settings
 from ser_cache.cli import screen
-from ser_cache.cli.options import where_things_live
+from ser_cache.cli.options import given_places, where_things_live
 from ser_cache.errors import SettingsError, UnknownNameError
 
 if TYPE_CHECKING:
@@ -56,12 +56,6 @@ def chosen_folders(cache: Path, models: Sequence[str], corpora: Sequence[str]) -
         if name not in known:
             raise UnknownNameError("corpus in the cache", name, known, "See: ser cache ls")
     return [folder for folder in folders if not corpora or folder.name in corpora]
-
-
-def given_places(manifests: Path | None, cache: Path | None) -> list[str]:
-    """The options that lead another command to the folders that were given to this one."""
-    given = {"--manifests": manifests, "--cache": cache}
-    return [word for name, folder in given.items() if folder is not None for word in (name, str(folder))]
 
 
 def _label(folder: Path) -> str:

@@ -1,4 +1,4 @@
-"""``ser extract`` and ``ser models``: run a frozen backbone once over a corpus and fill the cache."""
+"""``ser extract``: run a frozen backbone once over a corpus and fill the cache."""
 
 from __future__ import annotations
 
@@ -341,44 +341,3 @@ def _show_plans(
     )
     if needed > free:
         screen.note("It does not fit: choose fewer --layers, or another disk with --cache.")
-
-
-@click.command(epilog="Example: ser models", short_help="Which models are known, and cached.")
-@where_things_live("cache")
-def models(cache: Path | None) -> None:
-    """List the models known by an alias, what they cost in the cache, and for which corpora they are cached.
-
-    Any other wav2vec 2.0, HuBERT, WavLM or Whisper checkpoint works too: give its hub id or a local folder.
-    """
-    from ser_cache.backbones.registry import BACKBONES, bytes_per_hour
-    from ser_cache.mfcc import MfccExtractor
-    from ser_cache.store import summaries
-
-    cached: dict[str, list[str]] = {}
-    for summary in summaries(settings.locate(cache=cache).cache):
-        backbone, _, variant = summary.backbone.partition("+")
-        done = summary.corpus + (f" (+{variant})" if variant else "")
-        cached.setdefault(backbone, []).append(done if summary.complete else f"{done} (incomplete)")
-    rows = [
-        (
-            spec.alias,
-            spec.hub_id,
-            str(spec.layers),
-            str(spec.width),
-            screen.size(bytes_per_hour(spec.layers, spec.width)),
-            ", ".join(cached.pop(spec.alias, ())),
-        )
-        for spec in BACKBONES.values()
-    ]
-    mfcc = MfccExtractor().geometry
-    size = mfcc.width * 4 * mfcc.frames_per_second * 3600
-    rows.append(
-        ("mfcc", "librosa", "1", str(mfcc.width), screen.size(size), ", ".join(cached.pop("mfcc", ())))
-    )
-    rows += [(name, "", "", "", "", ", ".join(corpora)) for name, corpora in sorted(cached.items())]
-    columns = {"alias": "left", "checkpoint": "fold", "layers": "right", "width": "right"}
-    screen.table("Models", columns | {"per hour": "right", "cached": "fold"}, rows)
-    screen.say(
-        "layers: Transformer blocks; layer 0, their input, is stored too.\n"
-        "per hour: of audio in the cache, all layers in fp16 (mfcc: fp32). cached: the corpora that are."
-    )

@@ -36,6 +36,12 @@ def where_things_live(*names: str) -> Callable[[Command], Command]:
     return add
 
 
+def given_places(manifests: Path | None, cache: Path | None) -> list[str]:
+    """The options that lead another command to the folders that were given to this one."""
+    given = {"--manifests": manifests, "--cache": cache}
+    return [word for name, folder in given.items() if folder is not None for word in (name, str(folder))]
+
+
 def chosen_manifests(where: Locations, corpora: Sequence[str]) -> list[Manifest]:
     """The named manifests, or all of them when none is named.
 

@@ -10,7 +10,7 @@ import click
 
 from ser_cache import settings
 from ser_cache.cli import screen
-from ser_cache.cli.options import chosen_manifests, where_things_live
+from ser_cache.cli.options import chosen_manifests, given_places, where_things_live
 from ser_cache.errors import SettingsError, UnknownNameError
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def probe(
     summaries: list[RunSummary] = []
 
     def probe_one(job: Job) -> int:
-        summaries.extend(_probe_one(where, *job, options, what_can="all" in heads))
+        summaries.extend(_probe_one(where, *job, options, "all" in heads, given_places(manifests, cache)))
         return 0
 
     try:
@@ -183,7 +183,12 @@ def _backbone(name: str, cached: Sequence[str]) -> str:
 
 
 def _probe_one(
-    where: settings.Locations, manifest: Manifest, backbone: str, options: ProbeOptions, what_can: bool
+    where: settings.Locations,
+    manifest: Manifest,
+    backbone: str,
+    options: ProbeOptions,
+    what_can: bool,
+    places: Sequence[str],
 ) -> list[RunSummary]:
     """Train one corpus's heads; with ``what_can``, those that its features suffice for."""
     from ser_cache.heads import head_kind
@@ -191,7 +196,7 @@ def _probe_one(
     from ser_cache.store import open_features
 
     with (
-        open_features(where.cache / backbone / manifest.corpus, manifest.utterances) as features,
+        open_features(where.cache / backbone / manifest.corpus, manifest.utterances, places) as features,
         screen.bar(f"{manifest.corpus} {backbone}", 1) as bar,
     ):
         if what_can and features.tier == "pooled":

@@ -56,11 +56,6 @@ class Remake:
         return f"`{shlex.join(['ser', 'extract', *words])}`{rest}"
 
 
-def extract_command(folder: Path, parts: Sequence[Part]) -> str:
-    """The command that extracts what is missing in a folder; see `remake_of`."""
-    return remake_of(folder, parts).command()
-
-
 def remake_of(folder: Path, parts: Sequence[Part]) -> Remake:
     """Find out how the features of a folder were made.
 

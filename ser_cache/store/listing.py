@@ -105,9 +105,7 @@ def summarise(folder: Path, utterances: Sequence["Utterance"] | None = None) -> 
     first = parts[0] if parts else None
     counts, hours = _count(parts, utterances)
     if counts[_UNKNOWN]:
-        problems.append(
-            f"{counts[_UNKNOWN]} rows have a damaged state; run `ser extract` again to redo them."
-        )
+        problems.append(f"rows of a damaged state: {counts[_UNKNOWN]}; run `ser extract` again to redo them.")
     return CacheSummary(
         backbone=folder.parent.name,
         corpus=folder.name,

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from ser_cache.errors import CacheError, StaleCacheError
-from ser_cache.store.commands import extract_command
+from ser_cache.store.commands import remake_of
 from ser_cache.store.failures import read_failures
 from ser_cache.store.fingerprint import Fingerprint, differences
 from ser_cache.store.gathering import ReadAhead, announce, as_indices, batch_buffer, copy_frames, even_runs
@@ -34,19 +34,22 @@ _MAPS = 64  # each map holds one file descriptor; a part is up to 8 GiB, so 64 o
 _DIGITS = 12
 
 
-def open_features(folder: Path, utterances: Sequence[Utterance]) -> CachedFeatures:
+def open_features(
+    folder: Path, utterances: Sequence[Utterance], places: Sequence[str] = ()
+) -> CachedFeatures:
     """Open the features of some utterances of one corpus under one backbone.
 
     Args:
         folder: ``<cache>/<backbone>[+variant]/<corpus>``.
         utterances: the utterances wanted, in the order wanted. Rows of others are ignored.
+        places: what a command in a message needs to find the same folders, such as ``--cache`` and a folder.
 
     Raises:
         CacheError: nothing is cached there, parts are damaged or disagree, or utterances are missing.
         StaleCacheError: features were made from other audio than the manifest's.
     """
     parts = [open_part(path) for path in part_paths(folder)]
-    again = extract_command(folder, parts)
+    again = remake_of(folder, parts).command(places)
     if not parts:
         raise CacheError(f"{folder} holds no features: run {again}.")
     check_agreement(parts)
