@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -398,6 +399,29 @@ def test_a_corpus_that_nobody_writes_is_not_held_up_by_one_that_somebody_does(to
         assert cli.run(EXTRACT) == 1
     assert "tones, mfcc: " in capsys.readouterr().err
     assert set(states(tones.with_name("more"))) == {DONE}
+
+
+def leave_free(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = shutil.disk_usage("/")._replace(free=count)
+    monkeypatch.setattr("ser_cache.extraction.planning.shutil.disk_usage", lambda path: usage)
+
+
+def test_too_little_space_is_told_before_the_model_is_loaded(tones, monkeypatch, capsys):
+    leave_free(1000, monkeypatch)
+    monkeypatch.setattr(opening, "load_extractor", lambda *_: pytest.fail("loaded"))
+    assert cli.run(EXTRACT) == 1
+    assert "and 1 kB are free: free some" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_too_little_space_for_all_corpora_together_is_told_at_the_start(tones, tmp_path, monkeypatch, capsys):
+    write_tone_corpus(tmp_path / "more")
+    assert cli.run(["manifest", "more", "more", "--pattern", PATTERN]) == 0
+    leave_free(200_000, monkeypatch)  # either would fit
+    capsys.readouterr()
+    assert cli.run(EXTRACT) == 0
+    first = capsys.readouterr().err.splitlines()[0]
+    assert first.startswith("note: these corpora need ")
+    assert "together, and 200.0 kB are free" in first
 
 
 def test_a_dry_run_after_an_interruption_says_that_the_space_is_there(tones, capsys):

@@ -193,22 +193,31 @@ def _what_stops_all(
 ) -> dict[str, CacheError]:
     """Why each corpus cannot be written, known before the weights are loaded, which takes seconds.
 
-    Empty if any can: what stops the others is then said when their turn comes.
+    Empty if any can: what stops the others is then said when their turn comes, but for a disk that cannot
+    hold them all, which is said now.
     """
     from ser_cache.extraction import choose_folder, plan
 
-    reasons = {}
+    reasons, needed, free = {}, 0, 0
     for manifest, _ in jobs:
         try:
             folder = choose_folder(where.cache, manifest.corpus, outline, options)
             planned = plan(outline, manifest.utterances, folder, options)
             if planned.todo:
                 planned.require_writable(lock=options.lock)
+                planned.require_space()
         except CacheError as error:
             reasons[manifest.corpus] = error
         else:
-            return {}
-    return reasons
+            needed, free = needed + planned.bytes, planned.free
+    if len(reasons) == len(jobs):
+        return reasons
+    if needed > free:
+        screen.note(
+            f"note: these corpora need {screen.size(needed)} together, and {screen.size(free)} are free on "
+            f"the disk of {where.cache}: not all will fit."
+        )
+    return {}
 
 
 def _raise_of(errors: Mapping[str, CacheError]) -> Callable[[Job], int]:
