@@ -8,13 +8,14 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
-from small_parts import features, folder_in, make_part, row, utterance
+from small_parts import features, folder_in, full_part, make_part, row, utterance
 
 from ser_cache.errors import CacheError
 from ser_cache.store import (
     DONE,
     FAILED,
     PENDING,
+    SUPERSEDED,
     PartWriter,
     open_features,
     read_failures,
@@ -69,6 +70,14 @@ def test_a_failed_row_that_succeeds_leaves_the_failures_file(tmp_path):
         writer_.write(1, features(part, 1))
     assert not (part.path.parent / "failures.csv").exists()
     assert verify_part(part.path) == []
+
+
+def test_a_retired_row_whose_reason_cannot_be_removed_is_a_named_error(tmp_path):
+    part = full_part(folder_in(tmp_path))
+    (part.path.parent / "failures.csv").mkdir()
+    with PartWriter(part) as retiring, pytest.raises(CacheError, match=r"failures.csv cannot be written"):
+        retiring.supersede([1])
+    assert read_states(part).tolist() == [DONE, SUPERSEDED, DONE]
 
 
 def test_a_failed_row_stays_failed_until_its_features_are_on_disk(tmp_path, monkeypatch):

@@ -100,10 +100,15 @@ class PartWriter:
             raise write_error(self.part.path.with_name(FAILURES_FILE), unlisted) from unlisted
 
     def supersede(self, rows: Iterable[int]) -> None:
-        """Retire rows whose audio has changed, or that have no features and left the manifest."""
+        """Retire rows whose audio has changed, or that have no features and left the manifest.
+
+        Raises:
+            CacheError: the disk is full or refuses the write.
+        """
         retired = dict.fromkeys(rows, SUPERSEDED)
         self._mark(retired)
-        update_failures(self.part.path.parent, added={}, removed=[self.part.ids[row] for row in retired])
+        if (unlisted := self._list(list(retired), {})) is not None:
+            raise write_error(self.part.path.with_name(FAILURES_FILE), unlisted) from unlisted
 
     def redo(self, rows: Iterable[int]) -> None:
         """Mark damaged rows pending, so that the next extraction makes their features again."""
