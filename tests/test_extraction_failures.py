@@ -235,6 +235,19 @@ def test_a_clip_that_does_not_fit_alone_fails_by_name_and_says_what_to_do(folder
     assert "--max-seconds, or extract with --device cpu." in report.failed["clip0002"]
 
 
+def test_a_file_that_does_not_fit_into_memory_when_decoded_fails_alone(folder, corpus):
+    largest = sorted(corpus.audio)[1]
+
+    def read(path: Path):
+        if path.stem == largest:
+            raise MemoryError
+        return corpus.read(path)
+
+    report = run(corpus, folder, read=read)
+    assert list(report.failed) == [largest]
+    assert "does not fit into memory when it is decoded" in report.failed[largest]
+
+
 def test_any_other_error_of_a_model_keeps_its_traceback(folder, corpus):
     extractor = Confined()
     extractor.error = RuntimeError("mat1 and mat2 shapes cannot be multiplied")

@@ -31,7 +31,8 @@ def load(
 ) -> Prepared | Failure:
     """Decode one utterance, check that it is the manifest's, and prepare it for the model.
 
-    A file that is missing, damaged or changed gives a `Failure`; so does one that the extractor refuses.
+    A file that is missing, damaged, changed or too large for the memory gives a `Failure`; so does one that
+    the extractor refuses.
 
     Raises:
         SettingsError: all audio has vanished, as of a disk that was taken away: no utterance is to blame.
@@ -43,6 +44,11 @@ def load(
                 f"{utterance.path} has changed since the manifest: make the manifest again, as it was made."
             )
         return extractor.prepare(recording.samples)
+    except MemoryError:
+        return Failure(
+            f"{utterance.path} does not fit into memory when it is decoded: split it, or extract on a "
+            "machine with more of it."
+        )
     except (SerCacheError, OSError) as error:
         if _has_vanished(root):
             raise SettingsError(
