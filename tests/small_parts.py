@@ -12,6 +12,8 @@ from ser_cache.manifest import Utterance
 from ser_cache.store import Fingerprint, Part, PartWriter, Row, create_part
 
 WIDTH = 3
+SAMPLES = 3200
+"""Of every clip: the store does not care how many frames a model makes of them."""
 
 
 def fingerprint(
@@ -33,12 +35,12 @@ def audio_hash(name: str) -> str:
 
 def row(name: str, frames: int) -> Row:
     """A row of a part, for audio of so many frames."""
-    return Row(name, frames * 320, audio_hash(name), frames)
+    return Row(name, SAMPLES, audio_hash(name), frames)
 
 
 def utterance(name: str, sha256: str = "") -> Utterance:
     """A manifest's utterance that a row of that name serves, unless its audio has another hash."""
-    return Utterance(name, f"{name}.wav", "s", "anger", "A", "it", 320, sha256 or audio_hash(name))
+    return Utterance(name, f"{name}.wav", "s", "anger", "A", "it", SAMPLES, sha256 or audio_hash(name))
 
 
 def features(part: Part, place: int, seed: int = 0) -> dict[str, np.ndarray]:

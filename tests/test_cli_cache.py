@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small_parts import full_part, make_part, row
+from small_parts import SAMPLES, full_part, make_part, row
 
 from ser_cache.cli import run, screen
 from ser_cache.manifest import Manifest, Utterance, write_manifest
@@ -216,7 +216,7 @@ def test_disk_usage_adds_up(cache, capsys):
     assert usage.hidden == 2 * 3 * 12 * 3 * 2
     assert usage.pooled == 2 * 2 * 3 * 3 * 3 * 4
     assert usage.reclaimable == 3 * 7 * 3 * 2 + 2 * 3 * 3 * 4
-    assert usage.hours == pytest.approx((12 + 5) * 320 / 16_000 / 3600)
+    assert usage.hours == pytest.approx(5 * SAMPLES / 16_000 / 3600)
     assert run(["cache", "du"]) == 0
     output = capsys.readouterr().out
     assert output.splitlines()[0] == "Disk space of cache"
@@ -316,7 +316,7 @@ def test_a_failed_utterance_does_not_make_a_folder_incomplete_beside_its_manifes
         writer.fail(0, "not audio")
     known = [
         *utterances_of(cache / "xls-r" / "cafe"),
-        Utterance("bad", "bad.wav", "s", "anger", "A", "it", 640, row("bad", 2).audio_sha256),
+        Utterance("bad", "bad.wav", "s", "anger", "A", "it", SAMPLES, row("bad", 2).audio_sha256),
     ]
     write_manifest_of(cache, "emovo", *known)
     assert listed(capsys, "xls-r", "emovo") == "complete, 3, 1 failed"

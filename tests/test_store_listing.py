@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from small_parts import (
+    SAMPLES,
     WIDTH,
     features,
     fingerprint,
@@ -74,6 +77,13 @@ def test_other_audio_than_the_manifest_s_is_refused_and_both_hashes_are_shown(tm
         open_features(folder_in(tmp_path), [utterance("u00", "f" * 64)])
 
 
+def test_the_same_file_decoded_to_another_length_is_refused_too(tmp_path):
+    full_part(folder_in(tmp_path))
+    other = replace(utterance("u00"), samples=SAMPLES + 1)
+    with pytest.raises(StaleCacheError, match=r"'u00'.*samples at 16 kHz: cache 3200, manifest 3201"):
+        open_features(folder_in(tmp_path), [other])
+
+
 def test_a_run_on_other_features_is_refused(tmp_path):
     full_part(folder_in(tmp_path))
     with open_features(folder_in(tmp_path), [utterance("u00")]) as cached:
@@ -94,7 +104,7 @@ def test_a_summary_counts_every_state(tmp_path):
     assert (summary.done, summary.failed, summary.pending, summary.total) == (1, 1, 2, 4)
     assert summary.bytes == part.path.stat().st_size
     assert (summary.codec, summary.short) == ("fp16", part.fingerprint.short)
-    assert summary.hours == pytest.approx(100 * 320 / 16_000 / 3600)
+    assert summary.hours == pytest.approx(SAMPLES / 16_000 / 3600)
     assert not summary.complete
     assert summary.damaged == ""
 

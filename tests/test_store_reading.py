@@ -13,7 +13,17 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_parts import WIDTH, features, fingerprint, folder_in, full_part, make_part, row, utterance
+from small_parts import (
+    SAMPLES,
+    WIDTH,
+    features,
+    fingerprint,
+    folder_in,
+    full_part,
+    make_part,
+    row,
+    utterance,
+)
 
 from ser_cache.errors import CacheError
 from ser_cache.store import (
@@ -150,7 +160,7 @@ def test_a_superseded_row_gives_way_to_the_one_in_a_later_part(tmp_path):
     old = full_part(folder, frames=(4, 2))
     with PartWriter(old) as writer_:
         writer_.supersede([0])
-    new = make_part(folder, [Row("u00", 640, "e" * 64, 2)], 1)
+    new = make_part(folder, [Row("u00", SAMPLES, "e" * 64, 2)], 1)
     with PartWriter(new) as writer_:
         writer_.write(0, features(new, 0, seed=9))
     wanted = [utterance("u00", "e" * 64), utterance("u01")]

@@ -60,11 +60,10 @@ def open_features(
     missing = 0
     for utterance in utterances:
         part, row, state = located.get(utterance.id, (0, 0, b""))
-        if state in (DONE, FAILED) and parts[part].audio_sha256[row] != utterance.sha256:
+        if state in (DONE, FAILED) and (found := _audio_difference(parts[part], row, utterance)):
             raise StaleCacheError(
-                f"{folder} was made from another recording of {utterance.id!r} (audio hash: cache "
-                f"{parts[part].audio_sha256[row][:_DIGITS]}, manifest {utterance.sha256[:_DIGITS]}): run "
-                f"{again}, which redoes the changed ones only."
+                f"{folder} was made from another recording of {utterance.id!r} ({found}): run {again}, which "
+                "redoes the changed ones only."
             )
         if state == DONE:
             ids.append(utterance.id)
@@ -79,6 +78,16 @@ def open_features(
     return CachedFeatures(
         parts, ids, rows, {id_: reasons.get(id_, "no reason is recorded") for id_ in failed}
     )
+
+
+def _audio_difference(part: Part, row: int, utterance: Utterance) -> str:
+    """How the audio behind a row differs from the manifest's, or ""."""
+    if part.audio_sha256[row] != utterance.sha256:
+        ours, theirs = part.audio_sha256[row][:_DIGITS], utterance.sha256[:_DIGITS]
+        return f"audio hash: cache {ours}, manifest {theirs}"
+    if (samples := int(part.samples[row])) != utterance.samples:  # the same file, decoded otherwise
+        return f"samples at 16 kHz: cache {samples}, manifest {utterance.samples}"
+    return ""
 
 
 def check_agreement(parts: Sequence[Part]) -> None:
