@@ -481,3 +481,19 @@ def test_a_manifest_that_replaces_another_says_what_changes(
     assert run(again) == 0
     replaced = f"this replaced a manifest of {len(list(tones.rglob('*.wav')))} utterances: 1 new, 1 gone;"
     assert replaced in capsys.readouterr().err
+
+
+def test_an_error_of_the_system_in_one_job_does_not_stop_the_next(capsys: pytest.CaptureFixture[str]) -> None:
+    done = []
+
+    def work(job: str) -> int:
+        if job == "first":
+            raise PermissionError(13, "Permission denied", "failures.csv")
+        done.append(job)
+        return 0
+
+    assert screen.each(["first", "second"], str, work) == 1
+    assert done == ["second"]
+    assert capsys.readouterr().err == (
+        "error: first: failures.csv: Permission denied; nothing half-written is left behind.\n"
+    )

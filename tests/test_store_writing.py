@@ -100,6 +100,14 @@ def test_a_failed_row_stays_failed_until_its_features_are_on_disk(tmp_path, monk
     assert verify_part(part.path) == []
 
 
+def test_failures_alone_reach_the_disk_in_time(tmp_path):
+    part = make_part(folder_in(tmp_path), [row("a", 2), row("b", 2)])
+    with PartWriter(part, flush_seconds=0) as writer_:
+        writer_.fail(0, "too loud")
+        assert read_failures(part.path.parent) == {"a": "too loud"}
+        assert read_states(part).tolist() == [FAILED, PENDING]
+
+
 def test_reasons_are_removed_whatever_kind_of_iterable_names_them(tmp_path):
     update_failures(tmp_path, {"a": "x", "b": "y", "c": "z"}, ())
     update_failures(tmp_path, {}, iter(["a", "b", "c"]))

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import click
 
 from ser_cache import __version__
+from ser_cache.cli import screen
 from ser_cache.cli.cache import cache
 from ser_cache.cli.demo import demo
 from ser_cache.cli.extract import extract
@@ -67,8 +68,6 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return _complain(f"{error.format_message()} See `{command} --help`.")
     except click.ClickException as error:
         return _complain(error.format_message())
-    except SerCacheError as error:
-        return _complain(str(error))
     except (KeyboardInterrupt, click.Abort):
         click.echo(
             "interrupted; finished utterances and runs are kept: run the same command to go on.", err=True
@@ -76,9 +75,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     except BrokenPipeError:
         raise
-    except OSError as error:  # a full disk, a missing permission: not a bug, so no traceback
-        where = f"{error.filename}: " if error.filename else ""
-        return _complain(f"{where}{error.strerror or error}; nothing half-written is left behind.")
+    except (SerCacheError, OSError) as error:  # the system's are no bugs either, so no traceback
+        return _complain(screen.in_a_line(error))
     return status if isinstance(status, int) else DONE
 
 

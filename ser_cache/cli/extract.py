@@ -160,7 +160,7 @@ def _layers(text: str | None, available: Sequence[int]) -> tuple[int, ...] | Non
         first, dash, last = piece.strip().partition("-")
         if first == "last" and not dash:
             chosen.add(available[-1])
-        elif first.isdecimal() and (last.isdecimal() or not dash):
+        elif first.isdecimal() and (last.isdecimal() or not dash) and len(last) < 5:
             chosen.update(range(int(first), int(last or first) + 1))
         else:
             raise SettingsError(f"--layers takes numbers and ranges such as 0,6-12, or last; not {text!r}.")

@@ -106,19 +106,27 @@ def each(jobs: Sequence[Job], name: Callable[[Job], str], run: Callable[[Job], i
         1 if a job raised an error, else the highest status.
 
     Raises:
-        SerCacheError: the error of a single job, and of any job an unknown name, which all would share.
+        SerCacheError, OSError: the error of a single job, and of any job an unknown name, which all would share.
     """
     statuses, complaints = [], []
     for job in jobs:
         try:
             statuses.append(run(job))
-        except SerCacheError as error:
-            if len(jobs) == 1 or isinstance(error, UnknownNameError):
+        except (SerCacheError, OSError) as error:
+            if len(jobs) == 1 or isinstance(error, (UnknownNameError, BrokenPipeError)):
                 raise
-            complaints.append(f"error: {name(job)}: {error}")
+            complaints.append(f"error: {name(job)}: {in_a_line(error)}")
     for complaint in complaints:
         note(complaint)
     return 1 if complaints else max(statuses, default=0)
+
+
+def in_a_line(error: SerCacheError | OSError) -> str:
+    """What an error says; one of the system (a full disk, a missing permission) names its file."""
+    if isinstance(error, SerCacheError):
+        return str(error)
+    where = f"{error.filename}: " if error.filename else ""
+    return f"{where}{error.strerror or error}; nothing half-written is left behind."
 
 
 def list_first(lines: Sequence[str], prefix: str = "") -> None:

@@ -37,7 +37,7 @@ class PartWriter:
 
     Args:
         part: the part to fill.
-        flush_seconds: after so long, the next `write` also commits.
+        flush_seconds: after so long, the next `write` or `fail` also commits.
 
     Raises:
         CacheError: the part cannot be opened for writing.
@@ -68,12 +68,16 @@ class PartWriter:
         """
         self._store(row, self._pieces(row, features))
         self._written.append(row)
-        if time.monotonic() - self._committed >= self._flush_seconds:
-            self.commit()
+        self._commit_when_due()
 
     def fail(self, row: int, reason: str) -> None:
-        """Give one utterance up; the next commit marks it failed, its reason in the failures file."""
+        """Give one utterance up; the next commit marks it failed, its reason in the failures file.
+
+        Raises:
+            CacheError: a commit was due, and the disk is full or refuses the write.
+        """
         self._failed[row] = reason
+        self._commit_when_due()
 
     def commit(self) -> None:
         """Flush what was written to disk, and only then say that it is there.
@@ -98,6 +102,10 @@ class PartWriter:
         self._mark(dict.fromkeys(written, DONE) | dict.fromkeys(failed, FAILED))
         if unlisted is not None:
             raise write_error(self.part.path.with_name(FAILURES_FILE), unlisted) from unlisted
+
+    def _commit_when_due(self) -> None:
+        if time.monotonic() - self._committed >= self._flush_seconds:
+            self.commit()
 
     def supersede(self, rows: Iterable[int]) -> None:
         """Retire rows whose audio has changed, or that have no features and left the manifest.
