@@ -106,7 +106,8 @@ def each(jobs: Sequence[Job], name: Callable[[Job], str], run: Callable[[Job], i
         1 if a job raised an error, else the highest status.
 
     Raises:
-        SerCacheError, OSError: the error of a single job, and of any job an unknown name, which all would share.
+        SerCacheError, OSError: the error of a single job.
+        UnknownNameError: of any job, since all would share it.
     """
     statuses, complaints = [], []
     for job in jobs:
