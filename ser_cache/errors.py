@@ -73,7 +73,8 @@ class UnknownNameError(SerCacheError):
             hint: what else would work, as a full sentence; optional.
         """
         self.kind, self.name, self.known, self.hint = kind, name, sorted(known), hint
-        nearest = get_close_matches(name, self.known, n=1)
+        folded = {known.casefold(): known for known in self.known}
+        nearest = [folded[match] for match in get_close_matches(name.casefold(), folded, n=1)]
         guess = f" Did you mean {nearest[0]!r}?" if nearest else ""
         listing = f" Known: {', '.join(self.known)}." if self.known else ""
         super().__init__(f"unknown {kind} {name!r}.{guess}{listing}{' ' + hint if hint else ''}")

@@ -5,8 +5,8 @@ Nothing here loads a backbone or decodes audio; the features come from the cache
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Protocol
@@ -36,7 +36,7 @@ from ser_cache.results import (
     summarise,
     write_run,
 )
-from ser_cache.splits import Split, SplitOptions, make_splits, split_config, warnings
+from ser_cache.splits import SIDES, Split, SplitOptions, make_splits, split_config, warnings
 from ser_cache.training import FitResult, Sides, environment, fit
 
 if TYPE_CHECKING:
@@ -192,7 +192,9 @@ def _check_tier(features: Features, options: ProbeOptions) -> None:
 def _prepare(features: Features, manifest: Manifest, options: ProbeOptions) -> _Task:
     by_id = {utterance.id: utterance for utterance in manifest.utterances}
     utterances = tuple(by_id[identifier] for identifier in features.ids)
-    splits = make_splits(utterances, options.split)
+    # From the whole manifest: a clip that one backbone failed on must not change who is tested for it.
+    whole = make_splits(manifest.utterances, options.split)
+    splits = tuple(_held(split, frozenset(by_id) & set(features.ids)) for split in whole)
     classes = tuple(sorted({utterance.emotion for utterance in utterances}))
     if len(classes) < 2:
         raise TrainingError(f"{features.corpus} has the one emotion {classes[0]}; a probe needs two or more.")
@@ -200,8 +202,14 @@ def _prepare(features: Features, manifest: Manifest, options: ProbeOptions) -> _
         raise TrainingError("no seed was given; use --seeds 1 or more.")
     number = {emotion: place for place, emotion in enumerate(classes)}
     labels = np.array([number[utterance.emotion] for utterance in utterances], dtype=np.int64)
-    notes = _left_out(features, len(by_id)) + warnings(splits, utterances, options.split)
+    notes = _left_out(features, len(by_id)) + warnings(whole, manifest.utterances, options.split)
     return _Task(utterances, classes, labels, splits, notes)
+
+
+def _held(split: Split, ids: Set[str]) -> Split:
+    """A split without the utterances that have no features."""
+    train, validation, test = (tuple(id_ for id_ in split.side(name) if id_ in ids) for name in SIDES)
+    return replace(split, train=train, validation=validation, test=test)
 
 
 def _left_out(features: Features, utterances: int) -> tuple[str, ...]:
@@ -209,7 +217,10 @@ def _left_out(features: Features, utterances: int) -> tuple[str, ...]:
     if not missing:
         return ()
     example = next((f", for instance {name}: {reason}" for name, reason in features.failed.items()), "")
-    return (f"{missing} of {utterances} utterances are left out because extraction failed{example}",)
+    are = "utterance is" if missing == 1 else "utterances are"
+    return (
+        f"{features.backbone}: {missing} of {utterances} {are} left out because extraction failed{example}",
+    )
 
 
 def _stale_warning(known: Found) -> tuple[str, ...]:

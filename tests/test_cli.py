@@ -497,3 +497,58 @@ def test_an_error_of_the_system_in_one_job_does_not_stop_the_next(capsys: pytest
     assert capsys.readouterr().err == (
         "error: first: failures.csv: Permission denied; nothing half-written is left behind.\n"
     )
+
+
+def test_a_replaced_manifest_is_kept_beside(tones: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = Path("manifests/tones.csv").read_text(encoding="utf-8")
+    table = tones / "table.csv"
+    table.write_text("path,speaker,emotion\ns1_anger_1.wav,s1,anger\ns2_sadness_1.wav,s2,sadness\n")
+    assert run(["manifest", "tones", str(tones), "--table", str(table)]) == 0
+    assert "34 gone" in capsys.readouterr().err
+    assert Path("manifests/replaced/tones.csv").read_text(encoding="utf-8") == before
+
+
+def test_a_root_one_level_up_is_told_from_other_files(
+    tones: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["manifest", "tones", str(tones.parent), "--pattern", f"tones/{PATTERN}"]) == 0
+    assert "They are the same files below another ROOT" in capsys.readouterr().err
+
+
+def test_files_that_a_manifest_lacks_are_told_when_it_is_compared(
+    tones: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    soundfile.write(tones / "s9_anger_1.wav", tone(0.5, 300), 16_000)
+    assert run(["manifest", "tones", str(tones)]) == 0
+    told = capsys.readouterr()
+    assert "36 of 36 files" in told.out
+    assert "1 audio file beyond those of the manifest, such as s9_anger_1.wav" in told.err
+
+
+def test_what_is_cached_needs_no_audio_and_what_is_not_does(
+    tones: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["extract", "--model", "mfcc", "--corpus", "tones"]) == 0
+    tones.rename(tones.with_name("elsewhere"))
+    capsys.readouterr()
+    assert run(["extract", "--model", "mfcc", "--corpus", "tones"]) == 0
+    assert "nothing new" in capsys.readouterr().out
+    assert run(["extract", "--model", "mfcc", "--corpus", "tones", "--max-seconds", "0.3"]) == 1
+    assert "say where it is now: ser manifest tones ROOT" in capsys.readouterr().err
+
+
+def test_a_combination_that_is_not_cached_is_named(tones: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["extract", "--model", "mfcc"]) == 0
+    root = write_tone_corpus(tones.with_name("more"))
+    assert run(["manifest", "more", str(root), "--pattern", PATTERN]) == 0
+    probe = ["probe", "--head", "linear", "--epochs", "1"]
+    assert run([*probe, "--corpus", "more", "--model", "mfcc"]) == 1
+    assert "more is not cached for mfcc; run: `ser extract --model mfcc --corpus more`" in (
+        capsys.readouterr().err
+    )
+    assert run(["extract", "--model", "mfcc", "--corpus", "more", "--codec", "fp16"]) == 0
+    chosen = ["--model", "mfcc", "--model", "mfcc+fp16", "--corpus", "tones", "--corpus", "more"]
+    assert run([*probe, *chosen]) == 0
+    told = capsys.readouterr().err
+    assert "skipped: tones is not cached for mfcc+fp16." in told
+    assert "skipped: more is not cached for mfcc." in told

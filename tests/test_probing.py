@@ -159,9 +159,30 @@ def test_failed_utterances_are_left_out_and_said(tmp_path):
     options = replace(LOSO, heads=("linear",))
     (summary,) = probe(Features(rows, failed=failed), Manifest("toy", rows), options, tmp_path)
     assert summary.utterances == 43
-    assert summary.warnings == (
-        "2 of 45 utterances are left out because extraction failed, for instance s0-anger-0: it is empty",
+    (warning,) = summary.warnings
+    assert warning == (
+        "whisper-small: 2 of 45 utterances are left out because extraction failed, "
+        "for instance s0-anger-0: it is empty"
     )
+
+
+@pytest.mark.parametrize("kind", ["speaker", "loso", "folds", "random"])
+def test_a_clip_that_failed_moves_no_other_to_another_side(tmp_path, kind):
+    rows = utterances(speakers=6)
+    failed = {row.id: "it is empty" for row in rows[:4]}
+    options = replace(LOSO, heads=("linear",), seeds=(0,), split=SplitOptions(kind))
+    told = {}
+    for name, features in (("whole", Features(rows)), ("less", Features(rows, failed=failed))):
+        (summary,) = probe(features, Manifest("toy", rows), options, tmp_path / name)
+        told[name] = json.loads((summary.folder / "splits.json").read_text())
+    assert _without(told["whole"], failed) == told["less"]
+
+
+def _without(value, ids):
+    """JSON without some strings in its lists."""
+    if isinstance(value, list):
+        return [_without(item, ids) for item in value if not (isinstance(item, str) and item in ids)]
+    return {k: _without(v, ids) for k, v in value.items()} if isinstance(value, dict) else value
 
 
 def test_a_single_layer_serves_every_head(tmp_path):

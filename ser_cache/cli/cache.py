@@ -135,7 +135,7 @@ def _state(summary: CacheSummary) -> str:
     return f"{'complete' if summary.complete else 'incomplete'}, {summary.done:,}{of_total}{failed}{absent}"
 
 
-@cache.command("du", epilog="Example: ser cache du")
+@cache.command("du", epilog="Example: ser cache du", short_help="What takes how much disk space.")
 @where_things_live("manifests", "cache")
 def disk_usage(manifests: Path | None, cache: Path | None) -> None:
     """Show what takes how much disk space, and how much `ser cache merge` would give back."""

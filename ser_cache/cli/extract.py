@@ -11,7 +11,7 @@ import click
 
 from ser_cache import settings
 from ser_cache.cli import screen
-from ser_cache.cli.options import chosen_manifests, root_of, where_things_live
+from ser_cache.cli.options import chosen_manifests, where_things_live
 from ser_cache.errors import CacheError, SettingsError
 
 if TYPE_CHECKING:
@@ -173,8 +173,9 @@ def _jobs(where: settings.Locations, corpora: tuple[str, ...]) -> list[Job]:
     """The corpora to extract; one whose audio is not here is skipped with a line, unless it was named."""
     jobs = []
     for manifest in chosen_manifests(where, corpora):
-        root = root_of(where, manifest.corpus)
-        if root is not None:
+        root = settings.read_roots(where.manifests).get(manifest.corpus)
+        # One that was named may be cached already, which needs no audio.
+        if root is not None and (root.is_dir() or corpora):
             jobs.append((manifest, root))
             continue
         complaint = (
@@ -190,23 +191,25 @@ def _jobs(where: settings.Locations, corpora: tuple[str, ...]) -> list[Job]:
 
 def _what_stops_all(
     outline: Outlined, options: ExtractionOptions, where: settings.Locations, jobs: Sequence[Job]
-) -> dict[str, CacheError]:
+) -> dict[str, CacheError | SettingsError]:
     """Why each corpus cannot be written, known before the weights are loaded, which takes seconds.
 
     Empty if any can: what stops the others is then said when their turn comes, but for a disk that cannot
     hold them all, which is said now.
     """
-    from ser_cache.extraction import choose_folder, plan
+    from ser_cache.extraction import choose_folder, demand_root, plan
 
-    reasons, needed, free = {}, 0, 0
-    for manifest, _ in jobs:
+    reasons: dict[str, CacheError | SettingsError] = {}
+    needed, free = 0, 0
+    for manifest, root in jobs:
         try:
             folder = choose_folder(where.cache, manifest.corpus, outline, options)
             planned = plan(outline, manifest.utterances, folder, options)
             if planned.todo:
+                demand_root(root, manifest.corpus)
                 planned.require_writable(lock=options.lock)
                 planned.require_space()
-        except CacheError as error:
+        except (CacheError, SettingsError) as error:
             reasons[manifest.corpus] = error
         else:
             needed, free = needed + planned.bytes, planned.free
@@ -220,7 +223,7 @@ def _what_stops_all(
     return {}
 
 
-def _raise_of(errors: Mapping[str, CacheError]) -> Callable[[Job], int]:
+def _raise_of(errors: Mapping[str, CacheError | SettingsError]) -> Callable[[Job], int]:
     def raise_error(job: Job) -> int:
         raise errors[job[0].corpus]
 

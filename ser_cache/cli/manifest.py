@@ -15,7 +15,7 @@ from ser_cache.cli.options import FILE, FOLDER, root_of, where_things_live
 from ser_cache.errors import SerCacheError, SettingsError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from ser_cache.importing import Import, Listing
     from ser_cache.manifest import Manifest
@@ -59,7 +59,7 @@ def manifest(
     with screen.bar(f"decoding {corpus}", len(listing.utterances)) as bar:
         imported = prepare(corpus, listing, root, lambda done, _: bar.update(done), jobs, strict)
     path = where.manifests / f"{corpus}.csv"
-    replaced = _what_is_replaced(path, imported.manifest)
+    replaced = _keep_replaced(path, imported.manifest)
     write_manifest(path, imported.manifest)
     settings.remember_root(where.manifests, corpus, root)
     _show(imported, path, complete=table is None and pattern is None)
@@ -68,14 +68,15 @@ def manifest(
     return _report_failures(where, corpus, {failure.path: failure.reason for failure in imported.failures})
 
 
-def _what_is_replaced(path: Path, made: Manifest) -> str:
-    """What a new manifest changes about the one in its place, in a line; "" if there is none, or nothing."""
-    from ser_cache.manifest import read_manifest
+def _keep_replaced(path: Path, made: Manifest) -> str:
+    """Put the manifest that a new one replaces aside; returns what changes, in a line, or ""."""
+    from ser_cache.manifest import read_manifest, write_manifest
 
     try:
-        before = {utterance.id: utterance for utterance in read_manifest(path).utterances}
+        former = read_manifest(path)
     except SerCacheError:
         return ""  # none was there, or none that could be used
+    before = {utterance.id: utterance for utterance in former.utterances}
     now = {utterance.id: utterance for utterance in made.utterances}
     counts = {
         "new": len(now.keys() - before.keys()),
@@ -85,16 +86,28 @@ def _what_is_replaced(path: Path, made: Manifest) -> str:
     changes = ", ".join(f"{count:,} {kind}" for kind, count in counts.items() if count)
     if not changes:
         return ""
-    return (
-        f"note: this replaced a manifest of {screen.count(len(before), 'utterance')}: {changes}; "
-        "give another name to keep both."
+    aside = path.parent / "replaced" / path.name
+    write_manifest(aside, former)
+    same = _is_deeper(before, now) or _is_deeper(now, before)
+    moved = (
+        " They are the same files below another ROOT; give the former to keep what is cached." if same else ""
     )
+    return (
+        f"note: this replaced a manifest of {screen.count(len(before), 'utterance')}: {changes}; that one is "
+        f"now {aside}.{moved}"
+    )
+
+
+def _is_deeper(ids: Collection[str], others: Collection[str]) -> bool:
+    """Whether ids are others behind the name of a folder, as below the root one level up."""
+    first = min(ids).partition("/")[0]
+    return set(ids) == {f"{first}/{other}" for other in others}
 
 
 def _move_root(where: settings.Locations, corpus: str, root: Path) -> int:
     """Take a folder as the root of a manifest that is there already, and compare the files."""
     from ser_cache.audio import read
-    from ser_cache.corpora import demand_folder, known_corpus
+    from ser_cache.corpora import audio_files, demand_folder, known_corpus
     from ser_cache.manifest import list_manifests, path_of, read_manifest
 
     paths = list_manifests(where.manifests)
@@ -119,7 +132,14 @@ def _move_root(where: settings.Locations, corpus: str, root: Path) -> int:
         )
     settings.remember_root(where.manifests, corpus, root)
     screen.say(f"{paths[corpus]}: {len(made) - len(different):,} of {len(made):,} files are below {root}")
-    return _report_failures(where, corpus, different)
+    listed = {utterance.path for utterance in made.utterances}
+    if unlisted := [path for path, _ in audio_files(root) if path not in listed]:
+        screen.note(
+            f"note: {root} holds {screen.count(len(unlisted), 'audio file')} beyond those of the manifest, "
+            f"such as {unlisted[0]}; to take them in, give --table or --pattern again."
+        )
+    # Of an import, the list of files that could not be read stays: they are still left out.
+    return _report_failures(where, corpus, different) if different else 0
 
 
 def _list(corpus: str, root: Path, table: Path | None, pattern: str | None, labels: Path | None) -> Listing:

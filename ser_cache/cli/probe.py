@@ -113,11 +113,12 @@ def probe(
         device=device,
         force=force,
     )
-    jobs = _jobs(where, models, corpora)
+    places = given_places(manifests, cache)
+    jobs = _jobs(where, models, corpora, places)
     summaries: list[RunSummary] = []
 
     def probe_one(job: Job) -> int:
-        summaries.extend(_probe_one(where, *job, options, "all" in heads, given_places(manifests, cache)))
+        summaries.extend(_probe_one(where, *job, options, "all" in heads, places))
         return 0
 
     try:
@@ -139,38 +140,43 @@ def _overridden(protocol: Protocol, training: Mapping[str, Any], dropout: float 
     return replace(result, name=f"{protocol.name} but {settings_changed}")
 
 
-def _jobs(where: settings.Locations, models: Sequence[str], corpora: Sequence[str]) -> list[Job]:
+def _jobs(
+    where: settings.Locations, models: Sequence[str], corpora: Sequence[str], places: Sequence[str]
+) -> list[Job]:
     """Every chosen corpus with every chosen backbone it is cached for.
 
-    What was asked for by name and is not there is an error; what is not cached yet is left out, and what is
-    not cached completely is left out with a line.
+    What was asked for by name and is cached for no chosen backbone is an error; what is not cached
+    completely, or not for this backbone, is left out with a line.
     """
-    from ser_cache.store import summaries
+    from ser_cache.store import remake_of, summaries
 
     made = {manifest.corpus: manifest for manifest in chosen_manifests(where, corpora)}
     cached = summaries(where.cache)
     backbones = list(dict.fromkeys(summary.backbone for summary in cached))
     wanted = [_backbone(name, backbones) for name in models] or backbones
-    jobs = []
+    jobs, skipped = [], []
     for summary in cached:
         if summary.backbone not in wanted:
             continue
         if summary.corpus not in made:
             if not corpora:
-                screen.note(
-                    f"skipped: {summary.corpus} is cached for {summary.backbone} but has no manifest here."
-                )
-            continue
-        if summary.complete or models or corpora:
+                skipped.append(f"{summary.corpus} is cached for {summary.backbone} but has no manifest here.")
+        elif summary.complete or models or corpora:
             jobs.append((made[summary.corpus], summary.backbone))
         else:
-            screen.note(f"skipped: {summary.corpus} is not cached completely for {summary.backbone}.")
+            skipped.append(f"{summary.corpus} is not cached completely for {summary.backbone}.")
+    there = {(manifest.corpus, backbone) for manifest, backbone in jobs}
     for name in corpora:
-        if not any(manifest.corpus == name for manifest, _ in jobs):
-            model = models[0] if models else "MODEL"
-            raise SettingsError(f"{name} is not cached; run: ser extract --model {model} --corpus {name}")
+        lacking = [backbone for backbone in wanted if (name, backbone) not in there] if models else []
+        if wanted and not any((name, backbone) in there for backbone in wanted):
+            command = remake_of(where.cache / wanted[0] / name, []).command(places)
+            raise SettingsError(f"{name} is not cached for {', '.join(wanted)}; run: {command}")
+        skipped += [f"{name} is not cached for {backbone}." for backbone in lacking]
+    for line in skipped:
+        screen.note(f"skipped: {line}")
     if not jobs:
-        raise SettingsError(f"nothing is cached in {where.cache}; begin with: ser extract --model MODEL")
+        what = "nothing is cached completely" if skipped else "nothing is cached"
+        raise SettingsError(f"{what} in {where.cache}; begin with: ser extract --model MODEL")
     return jobs
 
 
@@ -179,7 +185,8 @@ def _backbone(name: str, cached: Sequence[str]) -> str:
     for candidate in (name, name.replace("/", "--"), Path(name).name):
         if candidate in cached:
             return candidate
-    raise UnknownNameError("backbone", name, cached, f"Cache it with: ser extract --model {name}")
+    remedy = "See: ser cache ls" if "+" in name else f"Cache it with: ser extract --model {name}"
+    raise UnknownNameError("backbone", name, cached, remedy)
 
 
 def _probe_one(

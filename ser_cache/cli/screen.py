@@ -202,6 +202,10 @@ def bar(description: str, total: int) -> Iterator[Bar]:
         TimeRemainingColumn(compact=True),
         TextColumn("left"),
     )
-    shown = description if len(description) <= NAME_WIDTH else f"{description[: NAME_WIDTH - 1]}…"
+    # The end tells the variants of a backbone apart, the beginning is the corpus: the middle gives way.
+    half = NAME_WIDTH // 2
+    shown = (
+        description if len(description) <= NAME_WIDTH else f"{description[:half]}…{description[1 - half :]}"
+    )
     with Progress(*columns, console=Console(file=sys.stderr), transient=True) as progress:
         yield Bar(progress, progress.add_task(shown, total=total, detail=""), description, total, now, now)

@@ -7,6 +7,7 @@ computes in. torch is imported when a batch is about to run, so a dry run stays 
 """
 
 from ser_cache.extraction.folders import choose_folder
+from ser_cache.extraction.loading import demand_root
 from ser_cache.extraction.pipeline import ExtractionReport, Progress, extract
 from ser_cache.extraction.planning import (
     ExtractionOptions,
@@ -21,6 +22,7 @@ __all__ = [
     "ExtractionReport",
     "Progress",
     "choose_folder",
+    "demand_root",
     "extract",
     "plan",
     "wanted_fingerprint",

@@ -57,6 +57,19 @@ def load(
         return Failure(str(error))
 
 
+def demand_root(root: Path, corpus: str) -> None:
+    """Check that a corpus's audio can be there.
+
+    Raises:
+        SettingsError: its folder is none.
+    """
+    if not root.is_dir():
+        raise SettingsError(
+            f"{root}, where the audio of {corpus} was, is not there; say where it is now: "
+            f"ser manifest {corpus} ROOT"
+        )
+
+
 def _has_vanished(root: Path) -> bool:
     """Whether a folder is gone, or empty as the place of a disk that is no longer mounted."""
     try:

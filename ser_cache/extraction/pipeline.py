@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from ser_cache.audio import SAMPLE_RATE, Recording, read
-from ser_cache.errors import ExtractionError, SettingsError
+from ser_cache.errors import ExtractionError
 from ser_cache.extraction.batching import batch_seconds_for, batches
-from ser_cache.extraction.loading import Failure, LoadedBatch, load, load_ahead
+from ser_cache.extraction.loading import Failure, LoadedBatch, demand_root, load, load_ahead
 from ser_cache.extraction.memory import FreedMemory
 from ser_cache.extraction.planning import (
     ExtractionOptions,
@@ -132,10 +132,8 @@ def extract(
     planned = plan(extractor, utterances, folder, options, extractor.identity)
     run = _Run(extractor, root, options, on_progress, read_audio, planned)
     if planned.todo or planned.superseded:
-        if planned.todo and not root.is_dir():
-            raise SettingsError(
-                f"{root} is not a folder: say where the audio is with `ser manifest {folder.name} ROOT`."
-            )
+        if planned.todo:
+            demand_root(root, folder.name)
         with folder_lock(folder, enabled=options.lock):
             remove_leftovers(folder)
             # Again, now that nobody else can write: another process may have been here since.

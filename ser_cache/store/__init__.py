@@ -5,7 +5,7 @@ from then on only its feature bytes, checksums and states are written, in place 
 into memory (`reader`). Nothing a kill can interrupt changes the file's structure.
 """
 
-from ser_cache.store.commands import Remake
+from ser_cache.store.commands import Remake, remake_of
 from ser_cache.store.contents import cached_folders, current_rows, remove_leftovers, set_aside
 from ser_cache.store.failures import FAILURES_FILE, read_failures
 from ser_cache.store.fingerprint import Fingerprint, differences, serves
@@ -84,6 +84,7 @@ __all__ = [
     "part_paths",
     "read_failures",
     "read_states",
+    "remake_of",
     "remove_folder",
     "remove_leftovers",
     "repair_folder",
