@@ -150,7 +150,8 @@ class StoreFiles(Format):
     """Our files, through our reader."""
 
     def open(self) -> None:  # noqa: D102
-        wanted = [Utterance(name, "", "", "", "", "", 0, "0" * 64) for name in self.features.names()]
+        named = zip(self.features.names(), self.features.lengths, strict=True)
+        wanted = [Utterance(name, "", "", "", "", "", 320 * int(n), "0" * 64) for name, n in named]
         self._cached = open_features(self._path.parent, wanted)
 
     def close(self) -> None:  # noqa: D102

@@ -154,7 +154,10 @@ def test_strict_stops_at_the_first_failure_and_keeps_what_is_done(folder, corpus
 
 
 def test_a_missing_folder_of_audio_is_named(folder, corpus):
-    with pytest.raises(SettingsError, match=r"/nonexistent is not a folder.*ser manifest corpus ROOT"):
+    with pytest.raises(
+        SettingsError,
+        match=r"/nonexistent, where the audio of corpus was, is not there.*ser manifest corpus ROOT",
+    ):
         extract(FakeExtractor(), corpus.utterances, Path("/nonexistent"), folder, SMALL, None, corpus.read)
     assert not folder.exists()
 

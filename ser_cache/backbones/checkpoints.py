@@ -257,8 +257,8 @@ def _unavailable(source: Source, what: str, online: bool) -> BackboneError:
         )
     command = f"hf download {source.hub_id}" + (f" --revision {source.revision}" if source.revision else "")
     return BackboneError(
-        f"{source.hub_id}: the hub's local cache lacks {what}{revision}, and the hub is out of reach or "
-        "was not to be asked; "
+        f"{source.hub_id}: the hub's local cache lacks {what}{revision}, and the hub is out of reach (or "
+        "--offline was given); "
         f"run `{command}` where there is network (HF_HOME says where it goes), or give a local folder."
     )
 

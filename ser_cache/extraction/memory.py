@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-GROWTH = 64 << 20
+GROWTH = 32 << 20
 """Bytes by which memory may grow above what the batches need before what is free in it is given back."""
 
 WATCHED_BATCHES = 8
