@@ -291,7 +291,7 @@ def test_a_file_that_vanishes_in_mid_run_fails_alone_and_comes_back(real, tmp_pa
 
 
 SLOWLY = """
-import sys, time
+import signal, sys, time
 from ser_cache.cli import main
 from ser_cache.mfcc import MfccExtractor
 
@@ -302,6 +302,8 @@ def forward(*arguments):
     real(*arguments)
 
 MfccExtractor.forward = forward
+# Whatever a shell starts with & ignores this signal, and so do its children, these tests' too.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 main(sys.argv[1:])
 """
 EXTRACT = ["extract", "--model", "mfcc", "--batch-seconds", "1"]
