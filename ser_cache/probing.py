@@ -194,7 +194,8 @@ def _prepare(features: Features, manifest: Manifest, options: ProbeOptions) -> _
     utterances = tuple(by_id[identifier] for identifier in features.ids)
     # From the whole manifest: a clip that one backbone failed on must not change who is tested for it.
     whole = make_splits(manifest.utterances, options.split)
-    splits = tuple(_held(split, frozenset(by_id) & set(features.ids)) for split in whole)
+    held = set(features.ids)
+    splits = tuple(_held(split, held) for split in whole)
     classes = tuple(sorted({utterance.emotion for utterance in utterances}))
     if len(classes) < 2:
         raise TrainingError(f"{features.corpus} has the one emotion {classes[0]}; a probe needs two or more.")

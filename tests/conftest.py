@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from small_corpora import PATTERN, write_tone_corpus
+
+from ser_cache.cli import run
 
 if TYPE_CHECKING:
     from fake_extractor import FakeCorpus
@@ -39,6 +42,14 @@ def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture
+def tones(empty_folder: Path) -> Path:
+    """The tone corpus with its manifest made; returns its root."""
+    root = write_tone_corpus(empty_folder / "tones")
+    assert run(["manifest", "tones", str(root), "--pattern", PATTERN]) == 0
+    return root
 
 
 @pytest.fixture

@@ -12,21 +12,14 @@ import numpy as np
 import pytest
 import small_models
 import soundfile
+from printed import last_line
 from small_corpora import EMOTIONS, PATTERN, SPEAKERS, tone, write_tone_corpus
 
-from ser_cache import cli, settings
+from ser_cache import cli
 from ser_cache.cli import run, screen, ser
 from ser_cache.cli.probe import COLUMNS
 
 Ser = Callable[..., int]
-
-
-@pytest.fixture
-def tones(empty_folder: Path) -> Path:
-    """The tone corpus with its manifest made; returns its root."""
-    root = write_tone_corpus(empty_folder / "tones")
-    assert run(["manifest", "tones", str(root), "--pattern", PATTERN]) == 0
-    return root
 
 
 @pytest.fixture(scope="session")
@@ -161,30 +154,6 @@ def test_a_dry_run_writes_nothing(tones: Path, capsys: pytest.CaptureFixture[str
     assert not Path("cache").exists()
 
 
-def test_a_manifest_of_ones_own_takes_a_new_root(
-    tones: Path, empty_folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    tones.rename(empty_folder / "moved")
-    assert run(["extract", "--model", "mfcc", "--corpus", "tones"]) == 1
-    assert run(["manifest", "tones", "manifests"]) == 1
-    assert "none of the 36 files" in last_line(capsys)
-    (empty_folder / "moved" / "s1_anger_1.wav").rename(empty_folder / "s1_anger_1.wav")
-    assert run(["manifest", "tones", "moved"]) == 3
-    assert "s1_anger_1.wav" in Path("manifests/failures/tones.csv").read_text(encoding="utf-8")
-    (empty_folder / "s1_anger_1.wav").rename(empty_folder / "moved" / "s1_anger_1.wav")
-    assert run(["manifest", "tones", "moved"]) == 0
-    assert run(["extract", "--model", "mfcc", "--corpus", "tones"]) == 0
-
-
-def test_manifests_made_side_by_side_keep_each_others_roots(empty_folder: Path) -> None:
-    root = write_tone_corpus(empty_folder / "tones")
-    names = [f"tones{number}" for number in range(4)]
-    command = [sys.executable, "-m", "ser_cache.cli", "manifest"]
-    running = [subprocess.Popen([*command, name, str(root), "--pattern", PATTERN]) for name in names]
-    assert [process.wait() for process in running] == [0, 0, 0, 0]
-    assert sorted(settings.read_roots(Path("manifests"))) == names
-
-
 @pytest.mark.parametrize("command", ["manifest", "extract", "probe"])
 def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(command: str, tones: Path) -> None:
     assert run(["extract", "--model", "mfcc"]) == 0
@@ -269,12 +238,6 @@ def test_every_format_a_long_clip_and_silence_are_extracted(empty_folder: Path, 
 # Bad input: one line that names the thing, the exit status, and nothing lost
 
 
-def last_line(capsys: pytest.CaptureFixture[str]) -> str:
-    captured = capsys.readouterr()
-    assert "Traceback" not in captured.err
-    return captured.err.strip().splitlines()[-1]
-
-
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
@@ -314,17 +277,6 @@ def test_a_mistake_gets_one_line_and_status_1(
     assert len(captured.err.strip().splitlines()) == 1
     for name in named:
         assert name in captured.err
-
-
-def test_an_unknown_emotion_code_names_the_code_and_a_file(
-    empty_folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    root = write_tone_corpus(empty_folder / "tones")
-    soundfile.write(root / "s1_xyz_1.wav", tone(0.5, 200), 16_000)
-    assert run(["manifest", "tones", str(root), "--pattern", PATTERN]) == 1
-    line = last_line(capsys)
-    assert all(piece in line for piece in ("'xyz'", "s1_xyz_1.wav", "--labels"))
-    assert not Path("manifests/tones.csv").exists()
 
 
 BAD_FILES: dict[str, Callable[[Path], object]] = {
@@ -471,18 +423,6 @@ def test_a_table_in_a_narrow_terminal_loses_no_column(
     assert width < 80 or max(map(len, lines)) <= width
 
 
-def test_a_manifest_that_replaces_another_says_what_changes(
-    tones: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    again = ["manifest", "tones", str(tones), "--pattern", PATTERN]
-    assert run(again) == 0
-    assert "replaced" not in capsys.readouterr().err
-    next(tones.rglob("*.wav")).rename(tones / "s9_anger_1.wav")
-    assert run(again) == 0
-    replaced = f"this replaced a manifest of {len(list(tones.rglob('*.wav')))} utterances: 1 new, 1 gone;"
-    assert replaced in capsys.readouterr().err
-
-
 def test_an_error_of_the_system_in_one_job_does_not_stop_the_next(capsys: pytest.CaptureFixture[str]) -> None:
     done = []
 
@@ -497,32 +437,6 @@ def test_an_error_of_the_system_in_one_job_does_not_stop_the_next(capsys: pytest
     assert capsys.readouterr().err == (
         "error: first: failures.csv: Permission denied; nothing half-written is left behind.\n"
     )
-
-
-def test_a_replaced_manifest_is_kept_beside(tones: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    before = Path("manifests/tones.csv").read_text(encoding="utf-8")
-    table = tones / "table.csv"
-    table.write_text("path,speaker,emotion\ns1_anger_1.wav,s1,anger\ns2_sadness_1.wav,s2,sadness\n")
-    assert run(["manifest", "tones", str(tones), "--table", str(table)]) == 0
-    assert "34 gone" in capsys.readouterr().err
-    assert Path("manifests/replaced/tones.csv").read_text(encoding="utf-8") == before
-
-
-def test_a_root_one_level_up_is_told_from_other_files(
-    tones: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run(["manifest", "tones", str(tones.parent), "--pattern", f"tones/{PATTERN}"]) == 0
-    assert "They are the same files below another ROOT" in capsys.readouterr().err
-
-
-def test_files_that_a_manifest_lacks_are_told_when_it_is_compared(
-    tones: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    soundfile.write(tones / "s9_anger_1.wav", tone(0.5, 300), 16_000)
-    assert run(["manifest", "tones", str(tones)]) == 0
-    told = capsys.readouterr()
-    assert "36 of 36 files" in told.out
-    assert "1 audio file beyond those of the manifest, such as s9_anger_1.wav" in told.err
 
 
 def test_what_is_cached_needs_no_audio_and_what_is_not_does(

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from ser_cache.store import MergeReport, PartReport, Remake, RepairReport
 
 _MEGABYTE = 1_000_000
-_MFCC = "mfcc"
 _models = click.option(
     "--model", "models", multiple=True, help="A backbone's folder in the cache; repeatable [default: all]."
 )
@@ -141,25 +140,27 @@ def repair(
     places = given_places(manifests, cache)
     folders = chosen_folders(settings.locate(cache=cache).cache, models, corpora)
 
-    untouched = 0
-
-    def repair_one(folder: Path) -> int:
-        nonlocal untouched
+    def repair_one(folder: Path) -> bool:
         with _reading(_label(folder), part_paths(folder)) as on_read:
             report = repair_folder(folder, lock=not no_lock, on_read=on_read)
         _show_repair(report, places)
-        untouched += not report.changed
+        return report.changed
+
+    return _change_each(folders, repair_one)
+
+
+def _change_each(folders: Sequence[Path], change: Callable[[Path], bool]) -> int:
+    """Work on folders one after another; those that ``change`` left alone share one line at the end."""
+    changed: list[bool] = []
+
+    def work(folder: Path) -> int:
+        changed.append(change(folder))
         return 0
 
-    status = screen.each(folders, _label, repair_one)
-    _say_untouched(untouched)
+    status = screen.each(folders, _label, work)
+    if untouched := changed.count(False):
+        screen.say(f"{screen.count(untouched, 'folder')} need{'s' if untouched == 1 else ''} nothing")
     return status
-
-
-def _say_untouched(folders: int) -> None:
-    """One line for all the folders where nothing was to do, so that those where something was stand out."""
-    if folders:
-        screen.say(f"{screen.count(folders, 'folder')} need{'s' if folders == 1 else ''} nothing")
 
 
 def _show_repair(report: RepairReport, places: Sequence[str]) -> None:
@@ -182,9 +183,10 @@ def _what_to_run(remake: Remake, places: Sequence[str]) -> str:
     if remake.known:
         return f"now run {remake.command(places)}"
     from ser_cache.backbones.registry import BACKBONES
+    from ser_cache.extraction.opening import MFCC
 
     lost = "which model it was is not known, as no part says so; the folder's name suggests"
-    if remake.model in (*BACKBONES, _MFCC) or "/" in remake.model:
+    if remake.model in (*BACKBONES, MFCC) or "/" in remake.model:
         return f"{lost} {remake.model}: {remake.command(places)}"
     # The name leads to the same folder, wherever the model is loaded from.
     named = replace(remake, model="MODEL", name=remake.model)
@@ -214,21 +216,15 @@ def merge(
 
     where = settings.locate(manifests, cache)
 
-    untouched = 0
-
-    def merge_one(folder: Path) -> int:
-        nonlocal untouched
+    def merge_one(folder: Path) -> bool:
         utterances = _utterances(where.manifests, folder.name)
         with screen.bar(f"merging {_label(folder)}", 1) as bar:
             report = merge_folder(folder, utterances, lock=not no_lock, on_progress=bar.restate)
-        untouched += not report.changed
         if report.changed:
             _show_merge(report, "manifest" if utterances is not None else "ids, as it has no manifest here")
-        return 0
+        return report.changed
 
-    status = screen.each(chosen_folders(where.cache, models, corpora), _label, merge_one)
-    _say_untouched(untouched)
-    return status
+    return _change_each(chosen_folders(where.cache, models, corpora), merge_one)
 
 
 def _utterances(manifests: Path, corpus: str) -> Sequence[Utterance] | None:

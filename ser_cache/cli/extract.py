@@ -17,6 +17,7 @@ from ser_cache.errors import CacheError, SettingsError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from ser_cache.backbones.loading import BackboneOptions
     from ser_cache.extraction import ExtractionOptions, ExtractionReport
     from ser_cache.extraction.planning import Outlined
     from ser_cache.extraction.precision import PrecisionChoice
@@ -108,7 +109,6 @@ def extract(
     """
     from ser_cache.backbones.loading import BackboneOptions
     from ser_cache.extraction import ExtractionOptions, opening
-    from ser_cache.extractor import AUTO
 
     where = settings.locate(manifests, cache)
     backbone_options = BackboneOptions(
@@ -138,9 +138,24 @@ def extract(
         return 0
     if stopped := _what_stops_all(outline, options, where, jobs):
         return screen.each(jobs, lambda job: f"{job[0].corpus}, {outline.name}", _raise_of(stopped))
+    return _extract_each(model, backbone_options, options, where, jobs)
+
+
+def _extract_each(
+    model: str,
+    backbone_options: BackboneOptions,
+    options: ExtractionOptions,
+    where: settings.Locations,
+    jobs: Sequence[Job],
+) -> int:
+    """Load the model, and extract one corpus after another."""
+    from ser_cache.extraction import opening
+    from ser_cache.extractor import AUTO
+
     screen.busy(f"loading {model}")
     extractor = opening.load_extractor(model, backbone_options)
-    run = _Extraction(extractor, options, where, auto=precision == AUTO and model != opening.MFCC)
+    auto = backbone_options.precision == AUTO and model != opening.MFCC
+    run = _Extraction(extractor, options, where, auto)
     return screen.each(jobs, lambda job: f"{job[0].corpus}, {extractor.name}", lambda job: run.one(*job))
 
 

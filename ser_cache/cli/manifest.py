@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections import Counter
 from difflib import get_close_matches
 from pathlib import Path
@@ -138,8 +139,9 @@ def _move_root(where: settings.Locations, corpus: str, root: Path) -> int:
             f"note: {root} holds {screen.count(len(unlisted), 'audio file')} beyond those of the manifest, "
             f"such as {unlisted[0]}; to take them in, give --table or --pattern again."
         )
-    # Of an import, the list of files that could not be read stays: they are still left out.
-    return _report_failures(where, corpus, different) if different else 0
+    # Those that an import left out are still left out.
+    kept = {path: reason for path, reason in _failures(where, corpus).items() if path not in listed}
+    return _report_failures(where, corpus, different, kept)
 
 
 def _list(corpus: str, root: Path, table: Path | None, pattern: str | None, labels: Path | None) -> Listing:
@@ -177,15 +179,36 @@ def _show(imported: Import, path: Path, complete: bool) -> None:
         screen.note(f"identical audio: {', '.join(group)}")
 
 
-def _report_failures(where: settings.Locations, corpus: str, failures: Mapping[str, str]) -> int:
-    """Write and show the failed files, reason by path; returns the exit status."""
+def _failures_file(where: settings.Locations, corpus: str) -> Path:
+    return where.manifests / "failures" / f"{corpus}.csv"
+
+
+def _failures(where: settings.Locations, corpus: str) -> dict[str, str]:
+    """Which files were listed as failed, reason by path."""
+    path = _failures_file(where, corpus)
+    if not path.exists():
+        return {}
+    with path.open(encoding="utf-8", newline="") as file:
+        return {row["path"]: row["reason"] for row in csv.DictReader(file)}
+
+
+def _report_failures(
+    where: settings.Locations,
+    corpus: str,
+    failures: Mapping[str, str],
+    earlier: Mapping[str, str] | None = None,
+) -> int:
+    """Write the failed files, reason by path, after earlier ones; show them, and return the exit status."""
     from ser_cache.files import write_csv
 
-    path = where.manifests / "failures" / f"{corpus}.csv"
-    if not failures:
+    path = _failures_file(where, corpus)
+    rows = [*(earlier or {}).items(), *failures.items()]
+    if rows:
+        write_csv(path, ("path", "reason"), rows)
+    else:
         path.unlink(missing_ok=True)  # of an earlier attempt: it would describe files that are fine now
+    if not failures:
         return 0
-    write_csv(path, ("path", "reason"), list(failures.items()))
     screen.list_failures(failures, path)
     return 3
 
