@@ -36,7 +36,7 @@ import numpy as np
 import soundfile
 import torch
 import transformers
-from machine import machine
+from machine import Stolen, machine
 from made_up_corpus import listed, write_tones
 
 from ser_cache.audio import SAMPLE_RATE, read
@@ -99,8 +99,10 @@ def main() -> None:
             else:
                 root, utterances = arguments.root, read_manifest(arguments.manifest).utterances
             case = _case(model, utterances[:: arguments.take_every], root, arguments, temporary)
+            stolen = Stolen()
             results[model] = measure(case, arguments.repeats, temporary)
             report(case, results[model])
+            print(f"{stolen}.\n")
     if arguments.json:
         arguments.json.write_text(json.dumps(results, indent=2) + "\n")
 
@@ -127,13 +129,16 @@ def report(case: Case, times: dict[str, list[float]]) -> None:
     print(
         f"## {case.name}, {len(case.utterances)} utterances, {case.seconds:,.0f} s of audio, {case.device}\n"
     )
-    print("| | seconds, median | s audio/s | bare forward / this |\n|---|---|---|---|")
+    print("| | seconds, median | s audio/s | bare forward / this | rounds |\n|---|---|---|---|---|")
     for way in ("bare", "ser extract", "usual script"):
         if not times[way]:
             continue
-        ratio = median(bare / own for bare, own in zip(times["bare"], times[way], strict=True))
+        ratios = [bare / own for bare, own in zip(times["bare"], times[way], strict=True)]
         seconds = median(times[way])
-        print(f"| {way} | {seconds:.2f} | {case.seconds / seconds:.1f} | {ratio:.3f} |")
+        print(
+            f"| {way} | {seconds:.2f} | {case.seconds / seconds:.1f} | {median(ratios):.3f} "
+            f"| {min(ratios):.3f} to {max(ratios):.3f} |"
+        )
     if times["usual script"]:
         gain = median(a / b for a, b in zip(times["usual script"], times["ser extract"], strict=True))
         print(f"\nser extract is {gain:.1f} times as fast as the usual script.")
@@ -141,7 +146,6 @@ def report(case: Case, times: dict[str, list[float]]) -> None:
     print(f"\nseconds per stage of ser extract: {', '.join(f'{s} {v:.2f}' for s, v in stages.items())}")
     if case.device == "cuda":
         _report_peak(case, median(times["ser extract"]))
-    print()
 
 
 _WAYS = ("bare", "ser extract", "usual script")

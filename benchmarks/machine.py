@@ -1,4 +1,4 @@
-"""One line about the machine that figures were taken on; no figure is printed without it."""
+"""About the machine that figures were taken on; no figure is printed without it."""
 
 import os
 import platform
@@ -19,6 +19,33 @@ def machine(*libraries: str) -> str:
         except PackageNotFoundError:
             continue
     return ", ".join(parts)
+
+
+class Stolen:
+    """The share of this virtual machine's time that others on the same host took, since it was made.
+
+    What runs beside a measurement elsewhere cannot be seen from inside except by this; from a few percent on,
+    a ratio of two times is a matter of luck.
+    """
+
+    def __init__(self) -> None:
+        self._before = _processor_time()
+
+    def __str__(self) -> str:
+        after = _processor_time()
+        if self._before is None or after is None:
+            return "stolen time is not known on this system"
+        stolen, total = (now - then for now, then in zip(after, self._before, strict=True))
+        return f"{stolen / max(total, 1):.1%} of the machine's time was stolen by others on its host"
+
+
+def _processor_time() -> tuple[int, int] | None:
+    """Ticks stolen and ticks in all, over all cores; see proc_stat(5)."""
+    try:
+        ticks = Path("/proc/stat").read_text(encoding="utf-8").splitlines()[0].split()[1:9]
+    except OSError:
+        return None
+    return int(ticks[7]), sum(map(int, ticks))
 
 
 def processor() -> str:
