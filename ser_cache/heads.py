@@ -1,8 +1,8 @@
-"""The classifiers on top of frozen features: the three heads of D'Asaro et al. 2024, section 3.
+"""The classifiers on top of frozen features: those of D'Asaro et al. 2024, SUPERB and Pepino et al. 2021.
 
-A head takes packed frames (see :mod:`ser_cache.packing`) and gives one row of logits an utterance. What it
-draws, it draws from generators of its own seed, so that a model's result depends neither on the models that
-train beside it nor on what ran before it.
+A head takes packed frames (see :mod:`ser_cache.packing`) and gives one row of logits an utterance. It is a
+stack of models that differ in their seeds. What a model draws, it draws from generators of its own seed, so
+that its result depends neither on the models that train beside it nor on what ran before it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -20,6 +20,7 @@ from torch import nn
 from torch.nn import functional
 
 from ser_cache.errors import TrainingError, UnknownNameError
+from ser_cache.mixing import mix
 from ser_cache.packing import Segments
 
 _LEVELS = 65536  # dropout decides by 16 random bits: four decisions for each draw of 64
@@ -40,29 +41,44 @@ class HeadOptions:
 
 
 class Head(nn.Module, ABC):
-    """What every head has, and how it is built.
+    """Several models of one shape, stacked: what every head has, and how it is built.
+
+    Each parameter has the models as its first axis, and model s is the same whatever else is in the stack.
+    One model is a stack of one.
 
     Attributes:
         pools_first: whether the mean over frames can be taken before anything else, so that training needs
             time means only.
+        mixes: whether it is fed a weighted sum of layers, of which it holds the weights.
     """
 
     pools_first: ClassVar[bool] = False
+    mixes: ClassVar[bool] = False
 
-    def __init__(self, layers: int, width: int, classes: int, options: HeadOptions, seed: int) -> None:
-        """Draw a new head.
+    def __init__(
+        self, layers: int, width: int, classes: int, options: HeadOptions, seeds: Sequence[int]
+    ) -> None:
+        """Draw new models.
 
         Args:
-            layers: how many layers it is fed.
+            layers: how many layers each is fed.
             width: d, features per frame.
             classes: k.
-            options: its shape.
-            seed: sets its initialisation and its dropout, and nothing else does.
+            options: their shape.
+            seeds: one a model; it sets that model's initialisation and dropout, and nothing else does.
         """
         super().__init__()
         self.shape = (layers, width, classes)
         self.options = options
-        self.seed = seed
+        self.seeds = tuple(seeds)
+        generators = [_generator("initialisation", seed) for seed in seeds]
+        for name, outputs, inputs in self.linears(width, classes, options):
+            self.add_module(name, StackedLinear(inputs, outputs, generators))
+
+    @staticmethod
+    @abstractmethod
+    def linears(width: int, classes: int, options: HeadOptions) -> tuple[tuple[str, int, int], ...]:
+        """Its Linears in the order in which they are drawn: name, outputs, inputs."""
 
     @staticmethod
     def reads(layers: Sequence[int]) -> tuple[int, ...]:
@@ -70,57 +86,97 @@ class Head(nn.Module, ABC):
         return (layers[-1],)
 
     @abstractmethod
-    def forward(self, frames: torch.Tensor, segments: Segments) -> torch.Tensor:
-        """Classify: (layers read, frames, width) to logits (utterances, k)."""
+    def forward(self, states: torch.Tensor, segments: Segments) -> torch.Tensor:
+        """Classify what each model is fed.
 
-    @property
-    def layer_weights(self) -> torch.Tensor | None:
-        """The share of each layer read, (layers,), summing to 1; None for a head that mixes no layers."""
+        Args:
+            states: (models, frames, width), mixed already for a head that mixes; the first axis may be 1
+                where all models are fed the same.
+            segments: which frames belong to which utterance.
+
+        Returns:
+            Logits, (models, utterances, k).
+        """
+
+    def shares(self) -> torch.Tensor | None:
+        """The share of each layer read, (models, layers); None for a head that mixes no layers."""
         return None
+
+    def classify_layers(self, frames: torch.Tensor, segments: Segments) -> torch.Tensor:
+        """Logits (models, utterances, k) from all that the head reads, (layers, frames, width)."""
+        shares = self.shares()
+        logits: torch.Tensor = self(frames[-1:] if shares is None else mix(frames, shares), segments)
+        return logits
+
+    def state_of(self, model: int) -> dict[str, torch.Tensor]:
+        """A copy of one model's parameters by name, without the models' axis."""
+        return {name: value[model].detach().clone() for name, value in self.named_parameters()}
+
+    def restore(self, states: Sequence[Mapping[str, torch.Tensor]]) -> None:
+        """Take the parameters of every model, as :meth:`state_of` gave them.
+
+        Raises:
+            ValueError: other models, names or shapes than this head has.
+        """
+        if len(states) != len(self.seeds):
+            raise ValueError(f"{len(states)} states for a stack of {len(self.seeds)} models")
+        with torch.no_grad():
+            for name, parameter in self.named_parameters():
+                for place, state in enumerate(states):
+                    if name not in state or state[name].shape != parameter.shape[1:]:
+                        raise ValueError(f"{name} is missing, or of another shape than {parameter.shape[1:]}")
+                    parameter[place].copy_(state[name])
 
 
 class LinearHead(Head):
-    """Per-frame Linear d to m, mean over frames, Linear m to k.
+    """Per-frame Linear d to m, mean over frames, Linear m to k (D'Asaro et al. 2024, section 3).
 
     Nothing in it is non-linear, so the mean commutes with the first Linear and is taken first.
     """
 
     pools_first = True
+    project: StackedLinear
+    classify: StackedLinear
 
-    def __init__(self, layers: int, width: int, classes: int, options: HeadOptions, seed: int) -> None:
-        super().__init__(layers, width, classes, options, seed)
-        generator = _generator("initialisation", seed)
-        self.project = _linear(width, options.hidden, generator)
-        self.classify = _linear(options.hidden, classes, generator)
+    @staticmethod
+    def linears(width: int, classes: int, options: HeadOptions) -> tuple[tuple[str, int, int], ...]:
+        """Its Linears: name, outputs, inputs."""
+        return (("project", options.hidden, width), ("classify", classes, options.hidden))
 
-    def forward(self, frames: torch.Tensor, segments: Segments) -> torch.Tensor:
-        """Classify: (1, frames, width) to logits (utterances, k)."""
-        logits: torch.Tensor = self.classify(self.project(segments.mean(frames[-1])))
+    def forward(self, states: torch.Tensor, segments: Segments) -> torch.Tensor:
+        """Classify: (models or 1, frames, width) to logits (models, utterances, k)."""
+        logits: torch.Tensor = self.classify(self.project(segments.mean(states)))
         return logits
 
 
 class NonlinearHead(Head):
     """Per frame two blocks of Linear, ReLU, Dropout, then a Linear; mean; Linear, ReLU; Linear m to k.
 
-    The third per-frame Linear is applied to the mean, with which it commutes: a quarter of the work less.
+    D'Asaro et al. 2024, section 3. The third per-frame Linear is applied to the mean, with which it commutes:
+    a quarter of the work less.
     """
 
-    def __init__(self, layers: int, width: int, classes: int, options: HeadOptions, seed: int) -> None:
-        super().__init__(layers, width, classes, options, seed)
-        generator = _generator("initialisation", seed)
+    first: StackedLinear
+    second: StackedLinear
+    third: StackedLinear
+    pooled: StackedLinear
+    classify: StackedLinear
+
+    def __init__(
+        self, layers: int, width: int, classes: int, options: HeadOptions, seeds: Sequence[int]
+    ) -> None:
+        super().__init__(layers, width, classes, options, seeds)
+        self.activate = ReluDropout(options.dropout, seeds)
+
+    @staticmethod
+    def linears(width: int, classes: int, options: HeadOptions) -> tuple[tuple[str, int, int], ...]:
+        """Its Linears: name, outputs, inputs."""
         hidden = options.hidden
-        self.first = _linear(width, hidden, generator)
-        self.second = _linear(hidden, hidden, generator)
-        self.third = _linear(hidden, hidden, generator)
-        self.pooled = _linear(hidden, hidden, generator)
-        self.classify = _linear(hidden, classes, generator)
-        self.activate = ReluDropout(options.dropout, seed)
+        inner = tuple((name, hidden, hidden) for name in ("second", "third", "pooled"))
+        return (("first", hidden, width), *inner, ("classify", classes, hidden))
 
-    def forward(self, frames: torch.Tensor, segments: Segments) -> torch.Tensor:
-        """Classify: (1, frames, width) to logits (utterances, k)."""
-        return self._classify(frames[-1], segments)
-
-    def _classify(self, states: torch.Tensor, segments: Segments) -> torch.Tensor:
+    def forward(self, states: torch.Tensor, segments: Segments) -> torch.Tensor:
+        """Classify: (models or 1, frames, width) to logits (models, utterances, k)."""
         states = self.activate(self.first(states))
         states = self.activate(self.second(states))
         states = self.third(segments.mean(states))
@@ -128,15 +184,24 @@ class NonlinearHead(Head):
         return logits
 
 
-class MultilayerHead(NonlinearHead):
-    """A weighted sum over the layers 1..L, then the nonlinear head.
+class SoftmaxMixing(Head):
+    """A head that is fed a weighted sum of layers; the weights are a softmax and start equal."""
 
-    The weights are a softmax and start equal.
-    """
+    mixes = True
 
-    def __init__(self, layers: int, width: int, classes: int, options: HeadOptions, seed: int) -> None:
-        super().__init__(layers, width, classes, options, seed)
-        self.mix = nn.Parameter(torch.zeros(layers))
+    def __init__(
+        self, layers: int, width: int, classes: int, options: HeadOptions, seeds: Sequence[int]
+    ) -> None:
+        super().__init__(layers, width, classes, options, seeds)
+        self.mix = nn.Parameter(torch.zeros(len(seeds), layers))
+
+    def shares(self) -> torch.Tensor:
+        """The share of each layer read, (models, layers); each row sums to 1."""
+        return torch.softmax(self.mix, dim=1)
+
+
+class MultilayerHead(SoftmaxMixing, NonlinearHead):
+    """A weighted sum over the layers 1..L, then the nonlinear head (D'Asaro et al. 2024, section 3)."""
 
     @staticmethod
     def reads(layers: Sequence[int]) -> tuple[int, ...]:
@@ -146,27 +211,90 @@ class MultilayerHead(NonlinearHead):
             raise TrainingError("the multilayer head needs a cached layer above 0; extract more layers.")
         return wanted
 
-    def forward(self, frames: torch.Tensor, segments: Segments) -> torch.Tensor:
-        """Classify: (layers, frames, width) to logits (utterances, k)."""
-        shares = torch.softmax(self.mix, dim=0)
-        # A product with the flattened layers is one pass over them; adding layer by layer would be several.
-        mixed = shares @ frames.reshape(len(frames), -1)
-        return self._classify(mixed.view(frames.shape[1:]), segments)
 
-    @property
-    def layer_weights(self) -> torch.Tensor:
-        """The share of each layer read, (layers,), summing to 1."""
-        return torch.softmax(self.mix.detach(), dim=0)
+class SuperbHead(SoftmaxMixing, LinearHead):
+    """A weighted sum over the layers 0..L, then the linear head (Yang et al. 2021, SUPERB, section 3).
+
+    Nothing but the softmax of the layer weights is non-linear, so it trains from time means.
+    """
+
+    @staticmethod
+    def reads(layers: Sequence[int]) -> tuple[int, ...]:
+        """All cached layers."""
+        return tuple(layers)
 
 
-class ReluDropout(nn.Module):
-    """ReLU and dropout in one, in place, with random bits of its own generator.
+class PepinoHead(Head):
+    """An average of the layers 0..L, two per-frame blocks of Dropout, Linear, ReLU, then mean, Linear to k.
+
+    Pepino et al. 2021: the layers' weights are their absolute values over their sum, and start equal. In the
+    study's code dropout comes before each Linear, so first on the averaged features.
+    """
+
+    mixes = True
+    first: StackedLinear
+    second: StackedLinear
+    classify: StackedLinear
+
+    def __init__(
+        self, layers: int, width: int, classes: int, options: HeadOptions, seeds: Sequence[int]
+    ) -> None:
+        super().__init__(layers, width, classes, options, seeds)
+        self.mix = nn.Parameter(torch.ones(len(seeds), layers))
+        self.drop = Dropout(options.dropout, seeds)
+
+    @staticmethod
+    def linears(width: int, classes: int, options: HeadOptions) -> tuple[tuple[str, int, int], ...]:
+        """Its Linears: name, outputs, inputs."""
+        hidden = options.hidden
+        return (("first", hidden, width), ("second", hidden, hidden), ("classify", classes, hidden))
+
+    @staticmethod
+    def reads(layers: Sequence[int]) -> tuple[int, ...]:
+        """All cached layers."""
+        return tuple(layers)
+
+    def shares(self) -> torch.Tensor:
+        """The share of each layer read, (models, layers); each row sums to 1."""
+        weights = self.mix.abs()
+        return weights / weights.sum(dim=1, keepdim=True)
+
+    def forward(self, states: torch.Tensor, segments: Segments) -> torch.Tensor:
+        """Classify: (models or 1, frames, width) to logits (models, utterances, k)."""
+        states = functional.relu(self.first(self.drop(states)))
+        states = functional.relu(self.second(self.drop(states)))
+        logits: torch.Tensor = self.classify(segments.mean(states))
+        return logits
+
+
+class StackedLinear(nn.Module):
+    """A Linear for each of several models: weights (models, outputs, inputs), biases (models, outputs)."""
+
+    def __init__(self, inputs: int, outputs: int, generators: Sequence[torch.Generator]) -> None:
+        """Draw with torch's default initialisation (Kaiming uniform, a = sqrt 5), a generator a model."""
+        super().__init__()
+        bound = 1 / math.sqrt(inputs)
+        weights = torch.empty(len(generators), outputs, inputs)
+        biases = torch.empty(len(generators), outputs)
+        for weight, bias, generator in zip(weights, biases, generators, strict=True):
+            weight.uniform_(-bound, bound, generator=generator)
+            bias.uniform_(-bound, bound, generator=generator)
+        self.weight, self.bias = nn.Parameter(weights), nn.Parameter(biases)
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Apply: (models or 1, n, inputs) to (models, n, outputs)."""
+        spread = inputs.expand(len(self.weight), -1, -1)
+        return torch.baddbmm(self.bias[:, None], spread, self.weight.transpose(1, 2))
+
+
+class Dropout(nn.Module):
+    """Dropout with random bits of a generator for each model of a stack.
 
     Torch's dropout draws from the global generator, or takes longer than the matrix products around it.
     """
 
-    def __init__(self, probability: float, seed: int) -> None:
-        """Set the probability of dropping an activation, 0 to below 1."""
+    def __init__(self, probability: float, seeds: Sequence[int]) -> None:
+        """Set the probability of dropping an activation, 0 to below 1, and the models' seeds."""
         super().__init__()
         if not 0 <= probability < 1:
             raise TrainingError(
@@ -174,28 +302,43 @@ class ReluDropout(nn.Module):
             )
         self.dropped = round(probability * _LEVELS)
         self.scale = _LEVELS / max(1, _LEVELS - self.dropped)
-        self._seed = _seed_of("dropout", seed)
-        self._bits = np.random.SFC64(self._seed)
-        self._generator: torch.Generator | None = None
+        self._seeds = [_seed_of("dropout", seed) for seed in seeds]
+        self._bits = [np.random.SFC64(seed) for seed in self._seeds]
+        self._generators: list[torch.Generator] = []
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        """Activate, (..., m) to the same shape; overwrites its input."""
+        """Drop, (models, ..., m) to the same shape; an input that all models share is given to each."""
+        if not self.training or self.dropped == 0:
+            return inputs
+        inputs = inputs.expand(len(self._seeds), *inputs.shape[1:])
+        return inputs * (self._keep(inputs) * self.scale)
+
+    def _keep(self, like: torch.Tensor) -> torch.Tensor:
+        """Which activations stay, as booleans in the shape of ``like``."""
+        drawn = [self._draw(place, like[place]) for place in range(len(like))]
+        bits = drawn[0] if len(drawn) == 1 else torch.cat(drawn)
+        return (bits >= self.dropped - _LEVELS // 2).view(like.shape)
+
+    def _draw(self, place: int, like: torch.Tensor) -> torch.Tensor:
+        """16 random bits for each activation of one model, flat."""
+        if like.device.type == "cpu":
+            words = self._bits[place].random_raw(-(-like.numel() // 4))
+            return torch.from_numpy(words.view(np.int16))[: like.numel()]
+        if not self._generators:
+            self._generators = [torch.Generator(like.device).manual_seed(seed) for seed in self._seeds]
+        bits = torch.empty(like.numel(), dtype=torch.int16, device=like.device)
+        return bits.random_(-_LEVELS // 2, _LEVELS // 2, generator=self._generators[place])
+
+
+class ReluDropout(Dropout):
+    """ReLU and dropout in one, in place."""
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Activate, (models, ..., m) to the same shape; overwrites its input."""
         if not self.training or self.dropped == 0:
             return functional.relu(inputs, inplace=True)
         outputs: torch.Tensor = _ReluDropout.apply(inputs, self._keep(inputs), self.scale)  # type: ignore[no-untyped-call]
         return outputs
-
-    def _keep(self, like: torch.Tensor) -> torch.Tensor:
-        """Which activations stay, as booleans in the shape of ``like``."""
-        if like.device.type == "cpu":
-            words = self._bits.random_raw(-(-like.numel() // 4))
-            bits = torch.from_numpy(words.view(np.int16))[: like.numel()]
-        else:
-            if self._generator is None:
-                self._generator = torch.Generator(like.device).manual_seed(self._seed)
-            bits = torch.empty(like.numel(), dtype=torch.int16, device=like.device)
-            bits.random_(-_LEVELS // 2, _LEVELS // 2, generator=self._generator)
-        return (bits >= self.dropped - _LEVELS // 2).view(like.shape)
 
 
 class _ReluDropout(torch.autograd.Function):
@@ -220,6 +363,8 @@ HEADS: dict[str, type[Head]] = {
     "linear": LinearHead,
     "nonlinear": NonlinearHead,
     "multilayer": MultilayerHead,
+    "superb": SuperbHead,
+    "pepino": PepinoHead,
 }
 
 
@@ -242,13 +387,3 @@ def _seed_of(purpose: str, seed: int) -> int:
 def _generator(purpose: str, seed: int) -> torch.Generator:
     """A generator on the CPU, so that a model starts the same on every device."""
     return torch.Generator().manual_seed(_seed_of(purpose, seed))
-
-
-def _linear(inputs: int, outputs: int, generator: torch.Generator) -> nn.Linear:
-    """A Linear with torch's default initialisation (Kaiming uniform, a = sqrt 5), drawn from a generator."""
-    layer: nn.Linear = nn.Linear(inputs, outputs, device="meta").to_empty(device="cpu")
-    bound = 1 / math.sqrt(inputs)
-    with torch.no_grad():
-        layer.weight.uniform_(-bound, bound, generator=generator)
-        layer.bias.uniform_(-bound, bound, generator=generator)
-    return layer

@@ -59,8 +59,12 @@ class Segments:
             self._averaging = averaging.to(device)
 
     def mean(self, frames: torch.Tensor) -> torch.Tensor:
-        """Mean over the model's frames of each utterance: (frames, width) to (utterances, width)."""
-        return frames if self._averaging is None else self._averaging @ frames
+        """Mean over the frames of each utterance: (..., frames, width) to (..., utterances, width)."""
+        if self._averaging is None:
+            return frames
+        if frames.ndim == 3:  # batched also for one: another kind of product may differ in the last bit
+            return torch.bmm(self._averaging.expand(len(frames), -1, -1), frames)
+        return self._averaging @ frames
 
 
 @dataclass(frozen=True)
@@ -85,12 +89,14 @@ class FeatureSource(Protocol):
         layers: how many layers a batch holds.
         width: features per frame.
         device: where batches are.
+        dtype: of the frames of a batch.
     """
 
     lengths: NDArray[np.int64]
     layers: int
     width: int
     device: torch.device
+    dtype: torch.dtype
 
     def batch(self, indices: NDArray[np.int64]) -> Batch:
         """The features of some utterances, in the order of ``indices``."""
@@ -122,7 +128,8 @@ class PackedFeatures:
         self.lengths = lengths
         self.layers, self.width = frames.shape[0], frames.shape[2]
         self.device = frames.device
-        self._frames, self._sizes, self._dtype = frames, sizes, dtype
+        self.dtype = dtype
+        self._frames, self._sizes = frames, sizes
         self._starts = np.cumsum(lengths) - lengths
 
     def batch(self, indices: NDArray[np.int64]) -> Batch:
@@ -132,8 +139,8 @@ class PackedFeatures:
         rows = np.arange(int(lengths.sum())) + np.repeat(self._starts[indices] - before, lengths)
         gathered = self._frames.index_select(1, torch.from_numpy(rows).to(self.device))
         sizes = None if self._sizes is None else self._sizes[rows]
-        segments = Segments(lengths.tolist(), self._dtype, self.device, sizes)
-        return Batch(gathered.to(self._dtype), segments)
+        segments = Segments(lengths.tolist(), self.dtype, self.device, sizes)
+        return Batch(gathered.to(self.dtype), segments)
 
 
 class ViewedFeatures:
@@ -167,7 +174,8 @@ class ViewedFeatures:
         """
         self.lengths, self.layers, self.width = lengths, layers, width
         self.device = device or torch.device("cpu")
-        self._view, self._sizes, self._dtype = view, sizes, dtype
+        self.dtype = dtype
+        self._view, self._sizes = view, sizes
         self._buffer = torch.empty(0)
 
     def batch(self, indices: NDArray[np.int64]) -> Batch:
@@ -175,15 +183,15 @@ class ViewedFeatures:
         lengths = self.lengths[indices].tolist()
         views = [_borrow(self._view(int(index))) for index in indices]
         # On the CPU the copy converts; to a GPU the stored type travels, which is half the bytes.
-        kept = self._dtype if self.device.type == "cpu" else views[0].dtype
+        kept = self.dtype if self.device.type == "cpu" else views[0].dtype
         packed = self._room(sum(lengths), kept)
         for part, states in zip(torch.split(packed, lengths, dim=1), views, strict=True):
             part.copy_(states)
-        frames = packed.to(self.device).to(self._dtype)
+        frames = packed.to(self.device).to(self.dtype)
         sizes = None
         if self._sizes is not None:
             sizes = np.concatenate([self._sizes(int(index)) for index in indices])
-        return Batch(frames, Segments(lengths, self._dtype, self.device, sizes))
+        return Batch(frames, Segments(lengths, self.dtype, self.device, sizes))
 
     def _room(self, frames: int, dtype: torch.dtype) -> torch.Tensor:
         needed = self.layers * frames * self.width

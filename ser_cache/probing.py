@@ -6,20 +6,21 @@ Nothing here loads a backbone or decodes audio; the features come from the cache
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence, Set
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from ser_cache.devices import choose_device
+from ser_cache.environment import environment
 from ser_cache.errors import TrainingError
+from ser_cache.feature_sources import Features, moments_for, open_source
 from ser_cache.files import canonical_json, sha256_of_value
-from ser_cache.heads import Head, head_kind
-from ser_cache.packing import FeatureSource, PackedFeatures, ViewedFeatures
+from ser_cache.heads import head_kind
+from ser_cache.learning_rate_search import RateSearchResult, search_learning_rate
 from ser_cache.protocols import Protocol as TrainingProtocol
 from ser_cache.protocols import protocol_named
 from ser_cache.results import (
@@ -37,50 +38,15 @@ from ser_cache.results import (
     write_run,
 )
 from ser_cache.splits import SIDES, Split, SplitOptions, make_splits, split_config, warnings
-from ser_cache.training import FitResult, Sides, environment, fit
+from ser_cache.stacks import Model
+from ser_cache.standardising import StandardisedFeatures, check_standardisation
+from ser_cache.training import FitResult, Sides, fit
 
 if TYPE_CHECKING:
     from ser_cache.manifest import Manifest, Utterance
+    from ser_cache.packing import FeatureSource
 
 __all__ = ["Features", "ProbeOptions", "Progress", "RunSummary", "probe"]
-
-_SHARE_OF_GPU = 0.5  # of its free memory may hold features; the rest is for batches and models
-
-
-class Digest(Protocol):
-    """A fingerprint, of which probing needs the digest alone."""
-
-    @property
-    def digest(self) -> str:
-        """SHA-256, in hexadecimal."""
-
-
-class Features(Protocol):
-    """What probing asks of cached features; ``ser_cache.store.CachedFeatures`` describes each."""
-
-    @property
-    def backbone(self) -> str: ...  # noqa: D102 - described where they are made
-    @property
-    def corpus(self) -> str: ...  # noqa: D102
-    @property
-    def fingerprint(self) -> Digest: ...  # noqa: D102
-    @property
-    def layers(self) -> tuple[int, ...]: ...  # noqa: D102
-    @property
-    def width(self) -> int: ...  # noqa: D102
-    @property
-    def ids(self) -> tuple[str, ...]: ...  # noqa: D102
-    @property
-    def failed(self) -> Mapping[str, str]: ...  # noqa: D102
-    @property
-    def frames(self) -> NDArray[np.int64]: ...  # noqa: D102
-    @property
-    def tier(self) -> str: ...  # noqa: D102
-    @property
-    def frame_average(self) -> int: ...  # noqa: D102
-    def group_sizes(self, index: int) -> NDArray[np.int64]: ...  # noqa: D102
-    def hidden(self, index: int, layers: Sequence[int] | None = None) -> NDArray[Any]: ...  # noqa: D102
-    def mean(self, layer: int) -> NDArray[np.float32]: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
@@ -88,7 +54,9 @@ class ProbeOptions:
     """What to train.
 
     Attributes:
-        heads: names in ``heads.HEADS``.
+        heads: names in ``heads.HEADS``; empty for those of the protocol.
+        layers: for heads that read one layer, the cached layers to train them on, a run for each; empty for
+            the last one. Heads that mix layers read all of theirs whatever this says.
         split: how the corpus is divided; its seed is apart from the models' seeds.
         seeds: of the models; one model per seed and fold.
         protocol: shape of the heads and their training; one of ``protocols.PROTOCOLS``, or a changed one.
@@ -96,12 +64,18 @@ class ProbeOptions:
         force: repeat runs that are there already.
     """
 
-    heads: tuple[str, ...] = ("linear", "nonlinear", "multilayer")
+    heads: tuple[str, ...] = ()
+    layers: tuple[int, ...] = ()
     split: SplitOptions = field(default_factory=SplitOptions)
     seeds: tuple[int, ...] = (0,)
     protocol: TrainingProtocol = field(default_factory=lambda: protocol_named("dasaro2024"))
     device: str = "auto"
     force: bool = False
+
+    @property
+    def chosen_heads(self) -> tuple[str, ...]:
+        """The heads to train, each once."""
+        return tuple(dict.fromkeys(self.heads or self.protocol.heads))
 
 
 @dataclass(frozen=True)
@@ -109,13 +83,13 @@ class Progress:
     """Where a probe stands.
 
     Attributes:
-        head: the head in training.
-        fold: name of the fold in training.
-        done: epochs done, over all heads and folds; the seeds of a fold train at once.
-        total: epochs to do, counted likewise.
+        heads: the heads in training; those that are fed alike train in one pass.
+        fold: name of the fold in training, and what is done with it where that is no plain training.
+        done: epochs done, over all passes and folds; the models of a pass train at once.
+        total: epochs to do at most, counted likewise.
     """
 
-    head: str
+    heads: str
     fold: str
     done: int
     total: int
@@ -128,10 +102,11 @@ def probe(
     runs: Path,
     on_progress: Callable[[Progress], None] = lambda _: None,
 ) -> list[RunSummary]:
-    """Train every head, fold and seed on one corpus and backbone, and keep one run per head.
+    """Train every head, layer, fold and seed on one corpus and backbone, and keep one run per head and layer.
 
-    A run with the same configuration on the same data is reused unless ``force`` is set. Each head's run is
-    written as soon as it is complete, so that an interruption loses one head at most.
+    Everything that is fed frames trains in one pass over them, everything that time means suffice for in one
+    over those. A run with the same configuration on the same data is reused unless ``force`` is set. The runs
+    of a pass are written when it is complete.
 
     Args:
         features: the cached features of the manifest's utterances; those not usable are left out.
@@ -141,31 +116,35 @@ def probe(
         on_progress: called after every epoch.
 
     Returns:
-        One summary per head, in the order asked for.
+        One summary per head and layer, in the order asked for.
 
     Raises:
-        UnknownNameError: an unknown head or split.
+        UnknownNameError: an unknown head, split or standardisation.
         SplitError: the corpus does not allow the split.
-        TrainingError: nothing to train on, or a loss that is not finite.
+        TrainingError: nothing to train on, a layer that is not cached, or a loss that is not finite.
         ResultsError: a run to be reused is damaged or of a newer version.
     """
     _check_tier(features, options)
     task = _prepare(features, manifest, options)
-    configs = [_configure(features, task, head, options) for head in dict.fromkeys(options.heads)]
+    configs = [
+        _configure(features, task, head, layers, options)
+        for head in options.chosen_heads
+        for layers in _layers_of(features, head, options)
+    ]
     found = [Found("absent") if options.force else find(runs, config) for config in configs]
-    epochs = options.protocol.training.epochs * len(task.splits)
-    total = epochs * sum(known.state != "good" for known in found)
-    summaries, done = [], 0
-    for config, known in zip(configs, found, strict=True):
-        if known.state == "good" and known.run is not None:
-            summaries.append(summarise(known.run, reused=True, warnings=task.warnings))
-            continue
-        run = _train_head(
-            features, task, config, options, runs, _meter(config.head, done, total, on_progress)
-        )
-        done += epochs
-        summaries.append(summarise(run, warnings=task.warnings + _stale_warning(known)))
-    return summaries
+    wanted = [config for config, known in zip(configs, found, strict=True) if known.state != "good"]
+    passes = [[c for c in wanted if head_kind(c.head).pools_first is pooled] for pooled in (True, False)]
+    meter = _Meter(on_progress, sum(map(bool, passes)) * sum(_epochs(task, options)))
+    trained: dict[str, Run] = {}
+    for together in filter(None, passes):
+        new = _train_pass(features, task, together, options, runs, meter)
+        trained |= {run.config.run_id: run for run in new}
+    return [
+        summarise(trained[config.run_id], warnings=task.warnings + _stale_warning(known))
+        if known.run is None or known.state == "stale"
+        else summarise(known.run, reused=True, warnings=task.warnings)
+        for config, known in zip(configs, found, strict=True)
+    ]
 
 
 @dataclass(frozen=True)
@@ -181,7 +160,7 @@ class _Task:
 
 def _check_tier(features: Features, options: ProbeOptions) -> None:
     """Refuse heads that need frames where there are none, before the others are trained in vain."""
-    needy = [name for name in options.heads if not head_kind(name).pools_first]
+    needy = [name for name in options.chosen_heads if not head_kind(name).pools_first]
     if features.tier == "pooled" and needy:
         raise TrainingError(
             f"{features.backbone}/{features.corpus} keeps time means only, and the {needy[0]} head needs "
@@ -199,6 +178,7 @@ def _prepare(features: Features, manifest: Manifest, options: ProbeOptions) -> _
     classes = tuple(sorted({utterance.emotion for utterance in utterances}))
     if len(classes) < 2:
         raise TrainingError(f"{features.corpus} has the one emotion {classes[0]}; a probe needs two or more.")
+    check_standardisation(options.protocol.standardise)
     if not options.seeds:
         raise TrainingError("no seed was given; use --seeds 1 or more.")
     number = {emotion: place for place, emotion in enumerate(classes)}
@@ -230,12 +210,28 @@ def _stale_warning(known: Found) -> tuple[str, ...]:
     return (f"the earlier run {known.run.folder.name} used another {known.difference}; this is a new run",)
 
 
-def _configure(features: Features, task: _Task, head: str, options: ProbeOptions) -> RunConfig:
+def _layers_of(features: Features, head: str, options: ProbeOptions) -> list[tuple[int, ...]]:
+    """The layers that each run of a head is fed."""
+    kind = head_kind(head)
+    if kind.mixes or not options.layers:
+        return [kind.reads(features.layers)]
+    absent = [layer for layer in options.layers if layer not in features.layers]
+    if absent:
+        raise TrainingError(
+            f"{features.backbone}/{features.corpus} has no layer {absent[0]}; cached are "
+            f"{', '.join(map(str, features.layers))}."
+        )
+    return [(layer,) for layer in dict.fromkeys(options.layers)]
+
+
+def _configure(
+    features: Features, task: _Task, head: str, layers: tuple[int, ...], options: ProbeOptions
+) -> RunConfig:
     return RunConfig(
         corpus=features.corpus,
         backbone=features.backbone,
         head=head,
-        layers=head_kind(head).reads(features.layers),
+        layers=layers,
         classes=task.classes,
         split=split_config(options.split),
         protocol=options.protocol.config(),
@@ -248,111 +244,146 @@ def _configure(features: Features, task: _Task, head: str, options: ProbeOptions
     )
 
 
-def _meter(
-    head: str, before: int, total: int, on_progress: Callable[[Progress], None]
-) -> Callable[[str], None]:
-    """Counts epochs from ``before`` on; called with the fold's name after each."""
-    done = before
-
-    def count(fold: str) -> None:
-        nonlocal done
-        done += 1
-        on_progress(Progress(head, fold, done, total))
-
-    return count
+def _epochs(task: _Task, options: ProbeOptions) -> list[int]:
+    """Epochs of each fold, at most."""
+    return [options.protocol.training.passes(len(split.train)) for split in task.splits]
 
 
-def _train_head(
+@dataclass
+class _Meter:
+    """Counts epochs over all passes."""
+
+    on_progress: Callable[[Progress], None]
+    total: int
+    before: int = 0
+
+    def tell(self, heads: str, fold: str, epoch: int = 0) -> None:
+        """Say that so many epochs of the present fold are done."""
+        self.on_progress(Progress(heads, fold, self.before + epoch, self.total))
+
+
+def _train_pass(
     features: Features,
     task: _Task,
-    config: RunConfig,
+    configs: Sequence[RunConfig],
     options: ProbeOptions,
     runs: Path,
-    on_epoch: Callable[[str], None],
-) -> Run:
-    """All folds and seeds of one head; the seeds of a fold train together over one pass of the data."""
+    meter: _Meter,
+) -> list[Run]:
+    """All folds of runs that are fed alike; their models train together over one pass of the data."""
     started = perf_counter()
     device = choose_device(options.device)
-    source = _open_source(features, config, device)
-    place = {utterance.id: number for number, utterance in enumerate(task.utterances)}
-    models: list[TrainedModel] = []
-    for split in task.splits:
-        sides = Sides(*(_places(place, ids) for ids in (split.train, split.validation, split.test)))
-        results = _fit_fold(source, task, config, options, split, sides, on_epoch)
-        models += [_trained(task, split, sides, seed, result) for seed, result in results.items()]
-    seconds = round(perf_counter() - started, 3)
-    return write_run(runs, config, task.splits, models, environment(device) | {"seconds": seconds})
+    layers = tuple(sorted({layer for config in configs for layer in config.layers}))
+    pooled = head_kind(configs[0].head).pools_first
+    fold = _FoldTraining(features, task, options, layers, meter, configs)
+    source = open_source(features, layers, device, pooled=pooled)
+    models: list[list[TrainedModel]] = [[] for _ in configs]
+    searches: list[dict[str, Any]] = [{} for _ in configs]
+    for split, epochs in zip(task.splits, _epochs(task, options), strict=True):
+        for place, (trained, search) in enumerate(fold.train(source, split)):
+            models[place] += trained
+            searches[place] |= search
+        meter.before += epochs
+    seconds = {"seconds": round(perf_counter() - started, 3), "runs_of_the_pass": len(configs)}
+    made = environment(device) | seconds
+    return [
+        write_run(runs, config, task.splits, own, made, search=search or None)
+        for config, own, search in zip(configs, models, searches, strict=True)
+    ]
+
+
+@dataclass(frozen=True)
+class _FoldTraining:
+    """What the folds of a pass share."""
+
+    features: Features
+    task: _Task
+    options: ProbeOptions
+    layers: tuple[int, ...]
+    meter: _Meter
+    configs: Sequence[RunConfig]
+
+    def train(self, source: FeatureSource, split: Split) -> list[tuple[list[TrainedModel], dict[str, Any]]]:
+        """Each run's models of one fold, and how their learning rate was found where it was searched for."""
+        sides = self._sides(split)
+        source = self._standardised(source, sides)
+        key = f"{canonical_json(self.configs[0].split)}:{split.fold}"
+        searches = [self._search(source, sides, split, key, config) for config in self.configs]
+        models = [
+            self._model(config, split, seed, None if found is None else found.rate)
+            for config, found in zip(self.configs, searches, strict=True)
+            for seed in config.seeds
+        ]
+        training = self.options.protocol.training
+        results = fit(
+            source,
+            self.task.labels,
+            sides,
+            models,
+            training,
+            key,
+            lambda epoch: self.meter.tell(self._heads, split.fold, epoch),
+        )
+        trained = [
+            [
+                _trained(self.task, split, sides, seed, results[_name(config, split, seed)])
+                for seed in config.seeds
+            ]
+            for config in self.configs
+        ]
+        logs = [{} if found is None else {split.fold: asdict(found)} for found in searches]
+        return list(zip(trained, logs, strict=True))
+
+    @property
+    def _heads(self) -> str:
+        return ", ".join(dict.fromkeys(config.head for config in self.configs))
+
+    def _sides(self, split: Split) -> Sides:
+        place = {utterance.id: number for number, utterance in enumerate(self.task.utterances)}
+        return Sides(*(_places(place, split.side(name)) for name in SIDES))
+
+    def _standardised(self, source: FeatureSource, sides: Sides) -> FeatureSource:
+        how = self.options.protocol.standardise
+        if how == "none":
+            return source
+        speakers = [utterance.speaker for utterance in self.task.utterances]
+        return StandardisedFeatures(
+            source, moments_for(self.features, self.layers, how, sides.train, speakers)
+        )
+
+    def _model(self, config: RunConfig, split: Split, seed: int, rate: float | None) -> Model:
+        places = tuple(self.layers.index(layer) for layer in config.layers)
+        name = _name(config, split, seed)
+        return Model(name, head_kind(config.head), self.options.protocol.head, seed, places, rate)
+
+    def _search(
+        self, source: FeatureSource, sides: Sides, split: Split, key: str, config: RunConfig
+    ) -> RateSearchResult | None:
+        """Find a run's learning rate for this fold with its first seed; the test side is not looked at."""
+        protocol = self.options.protocol
+        if protocol.search is None:
+            return None
+
+        def evaluate(rates: Sequence[float], epochs: int) -> list[float]:
+            self.meter.tell(config.head, f"{split.fold}, trying {len(rates)} rates for {epochs} epochs")
+            models = [
+                replace(self._model(config, split, config.seeds[0], rate), name=repr(rate)) for rate in rates
+            ]
+            shorter = replace(protocol.training, epochs=epochs, steps=None, patience=None)
+            results = fit(source, self.task.labels, sides, models, shorter, key, trial=True)
+            return [results[repr(rate)].best_score for rate in rates]
+
+        return search_learning_rate(evaluate, protocol.search)
+
+
+def _name(config: RunConfig, split: Split, seed: int) -> str:
+    """What an error calls a model."""
+    layer = "" if head_kind(config.head).mixes else f" on layer {config.layers[-1]}"
+    return f"{config.head} head{layer}, fold {split.fold}, seed {seed}"
 
 
 def _places(place: Mapping[str, int], ids: Sequence[str]) -> NDArray[np.int64]:
     return np.array([place[identifier] for identifier in ids], dtype=np.int64)
-
-
-def _open_source(features: Features, config: RunConfig, device: torch.device) -> FeatureSource:
-    """Time means where they suffice; otherwise frames, on the GPU if they fit, else from the memory map."""
-    if head_kind(config.head).pools_first:
-        means = np.stack([features.mean(layer) for layer in config.layers])
-        return PackedFeatures(torch.from_numpy(means).to(device), np.ones(len(features.ids), dtype=np.int64))
-    lengths = features.frames
-    averaged = features.frame_average > 1
-    if device.type == "cuda":
-        sample = features.hidden(0, config.layers)
-        size = int(lengths.sum()) * sample.shape[0] * sample.shape[2] * sample.itemsize
-        if size < _SHARE_OF_GPU * torch.cuda.mem_get_info(device)[0]:
-            sizes = [features.group_sizes(index) for index in range(len(lengths))] if averaged else None
-            return PackedFeatures(
-                _on_device(features, config.layers, device), lengths, np.concatenate(sizes) if sizes else None
-            )
-    return ViewedFeatures(
-        lambda index: features.hidden(index, config.layers),
-        lengths,
-        len(config.layers),
-        features.width,
-        device,
-        features.group_sizes if averaged else None,
-    )
-
-
-def _on_device(features: Features, layers: Sequence[int], device: torch.device) -> torch.Tensor:
-    """All frames of the corpus, (layers, frames, width), moved utterance by utterance."""
-    stored = torch.from_numpy(features.hidden(0, layers).copy()).dtype
-    shape = (len(layers), int(features.frames.sum()), features.width)
-    packed = torch.empty(shape, dtype=stored, device=device)
-    parts = torch.split(packed, features.frames.tolist(), dim=1)
-    for index, part in enumerate(parts):
-        part.copy_(torch.from_numpy(features.hidden(index, layers).copy()))
-    return packed
-
-
-def _fit_fold(
-    source: FeatureSource,
-    task: _Task,
-    config: RunConfig,
-    options: ProbeOptions,
-    split: Split,
-    sides: Sides,
-    on_epoch: Callable[[str], None],
-) -> dict[int, FitResult]:
-    """Every seed of one head on one fold."""
-    protocol = options.protocol
-    kind = head_kind(config.head)
-    names = {seed: f"{config.head} head, fold {split.fold}, seed {seed}" for seed in config.seeds}
-    heads: dict[str, Head] = {
-        names[seed]: kind(source.layers, source.width, len(task.classes), protocol.head, seed).to(
-            source.device
-        )
-        for seed in config.seeds
-    }
-    results = fit(
-        source,
-        task.labels,
-        sides,
-        heads,
-        protocol.training,
-        f"{canonical_json(config.split)}:{split.fold}",
-        lambda _: on_epoch(split.fold),
-    )
-    return {seed: results[name] for seed, name in names.items()}
 
 
 def _trained(task: _Task, split: Split, sides: Sides, seed: int, result: FitResult) -> TrainedModel:

@@ -1,34 +1,29 @@
 """Train models on features: one `fit`, which knows neither a corpus nor a cache.
 
 Several models may train together over one pass of the data: each batch is read once and every model takes its
-step on it. They share the batches and nothing else, so a model's result is the same alone and in company. The
-settings are those of D'Asaro et al. 2024, section 4.2, and of the PEFT-SER settings it refers to.
+step on it. They share the batches and nothing else, so a model's result is the same alone and in company; a
+single model is a stack of one.
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
-import os
-import platform
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.nn import functional
 
-from ser_cache import __version__
-from ser_cache.errors import TrainingError
-from ser_cache.metrics import score
+from ser_cache.errors import TrainingError, UnknownNameError
+from ser_cache.metrics import Scores, score
 from ser_cache.packing import EVALUATION_FRAMES, FeatureSource
-
-if TYPE_CHECKING:
-    from ser_cache.heads import Head
+from ser_cache.schedules import ScheduleOptions
+from ser_cache.stacks import Model, Stack, Trainee, build_stacks, cross_entropies, logits_of, train_batch
 
 Indices = NDArray[np.int64]
 _FEW_FRAMES = 512  # a batch below this gains nothing from a second thread
@@ -39,20 +34,68 @@ class TrainingOptions:
     """How models are trained.
 
     Attributes:
-        epochs: passes over the training data.
-        learning_rate: of Adam.
+        epochs: passes over the training data, at most.
+        steps: where given, as many passes as make at least this many steps, instead of ``epochs``.
+        learning_rate: of Adam, where the schedule starts.
         weight_decay: coupled, that is, added to the gradient.
         betas: decay of Adam's two averages.
         epsilon: added to Adam's denominator.
-        batch_size: utterances a step; the last, shorter batch of an epoch is used too.
+        batch_size: utterances a step.
+        drop_last: leave the last, shorter batch of an epoch out.
+        schedule: how the learning rate changes.
+        select: what the best epoch is best in, on the validation side: macro_f1, ua, wa or loss.
+        patience: stop a model after this many evaluations without a better one; None to go on to the end.
+        steps_between: evaluate after the first epoch that completes so many steps since the last evaluation.
+        class_weights: none, or inverse: each class weighs its inverse frequency in the training side.
+        clip_norm: largest norm of all of a model's gradients together; None for no limit.
+        clip_value: largest absolute value of a gradient; None for no limit.
     """
 
     epochs: int = 30
+    steps: int | None = None
     learning_rate: float = 5e-4
     weight_decay: float = 1e-4
     betas: tuple[float, float] = (0.9, 0.98)
     epsilon: float = 1e-8
     batch_size: int = 32
+    drop_last: bool = False
+    schedule: ScheduleOptions = field(default_factory=ScheduleOptions)
+    select: str = "macro_f1"
+    patience: int | None = None
+    steps_between: int = 1
+    class_weights: str = "none"
+    clip_norm: float | None = None
+    clip_value: float | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse unknown names.
+
+        Raises:
+            UnknownNameError: of a score to select by, or of class weights.
+        """
+        if self.select not in SELECTED_BY:
+            raise UnknownNameError("score to select by", self.select, SELECTED_BY)
+        if self.class_weights not in CLASS_WEIGHTS:
+            raise UnknownNameError("class weighting", self.class_weights, CLASS_WEIGHTS)
+
+    def passes(self, count: int) -> int:
+        """How many epochs at most, for so many training utterances."""
+        return self.epochs if self.steps is None else -(-self.steps // self.batches(count))
+
+    def batches(self, count: int) -> int:
+        """Batches of an epoch over so many utterances; at least one, however few."""
+        whole, rest = divmod(count, self.batch_size)
+        return max(1, whole + (rest > 0 and not self.drop_last))
+
+
+SELECTED_BY: dict[str, Callable[[EpochLog], float]] = {
+    "macro_f1": lambda entry: entry.validation_macro_f1,
+    "ua": lambda entry: entry.validation_ua,
+    "wa": lambda entry: entry.validation_wa,
+    "loss": lambda entry: -entry.validation_loss,
+}
+"""What an epoch can be best in: larger is better."""
+CLASS_WEIGHTS = ("none", "inverse")
 
 
 @dataclass(frozen=True)
@@ -76,18 +119,23 @@ class EpochLog:
 
     Attributes:
         epoch: from 1.
-        train_loss: mean cross-entropy over the training utterances, as the epoch went, with dropout.
+        learning_rate: at its end.
+        train_loss: mean cross-entropy over the training utterances since the entry before, as training went,
+            with dropout and class weights.
         validation_loss: mean cross-entropy over the validation utterances after the epoch.
         validation_macro_f1: over the classes present in the validation truth.
         validation_ua: unweighted accuracy on the validation side.
-        seconds: wall time of the epoch, shared equally among the models that trained together.
+        validation_wa: accuracy on the validation side.
+        seconds: wall time since the entry before, shared equally among the models that trained together.
     """
 
     epoch: int
+    learning_rate: float
     train_loss: float
     validation_loss: float
     validation_macro_f1: float
     validation_ua: float
+    validation_wa: float
     seconds: float
 
 
@@ -96,43 +144,34 @@ class FitResult:
     """One trained model.
 
     Attributes:
-        best_epoch: the epoch with the best validation macro F1, the first of equals.
-        log: one entry an epoch.
+        best_epoch: the epoch that is best in what the options select by, the first of equals; 0 for a model
+            that diverged.
+        best_score: the validation score of that epoch, larger is better; nan for a model that diverged.
+        log: one entry an evaluation.
         test_scores: softmax probabilities of that epoch's model, (test utterances, k) in the order of the
-            test side.
+            test side; none where nothing was to be tested.
         weights: that epoch's parameters by name.
         layer_weights: that epoch's share of each layer, (layers,); None for a head that mixes none.
     """
 
     best_epoch: int
+    best_score: float
     log: tuple[EpochLog, ...]
     test_scores: NDArray[np.float64]
     weights: dict[str, NDArray[Any]]
     layer_weights: NDArray[Any] | None
 
 
-@dataclass
-class _Trainee:
-    """A model in training, with what belongs to it alone."""
-
-    name: str
-    model: Head
-    optimiser: torch.optim.Optimizer
-    log: list[EpochLog] = field(default_factory=list)
-    loss: torch.Tensor = field(default_factory=lambda: torch.zeros(()))
-    best_f1: float = -1.0
-    best_epoch: int = 0
-    best: dict[str, torch.Tensor] = field(default_factory=dict)
-
-
 def fit(
     source: FeatureSource,
     labels: Indices,
     sides: Sides,
-    models: Mapping[str, Head],
+    models: Sequence[Model],
     options: TrainingOptions,
     order_key: str,
     on_epoch: Callable[[int], None] = lambda _: None,
+    *,
+    trial: bool = False,
 ) -> dict[str, FitResult]:
     """Train models together, keep each one's best epoch, and test that once.
 
@@ -140,29 +179,69 @@ def fit(
         source: where features come from.
         labels: class number of every utterance in the source, (N,).
         sides: who trains, validates and is tested.
-        models: freshly drawn heads by name, on the source's device; they are trained in place.
+        models: what to train; their names differ.
         options: the settings they share.
         order_key: fixes the order of batches together with the epoch; name the split's seed and fold in it,
             and nothing of the models.
-        on_epoch: called with the epoch's number after each epoch.
+        on_epoch: called with the epoch's number after each epoch; a last time where all stopped early.
+        trial: test nothing, and let a model diverge instead of raising: its score is then nan.
 
     Raises:
         TrainingError: a side is empty, a class has no training utterance, or a loss is not finite.
     """
     classes = int(labels.max()) + 1 if len(labels) else 0
-    _check_sides(sides, labels, classes)
-    trainees = [_Trainee(name, model, _adam(model, options)) for name, model in models.items()]
-    with _suitable_threads(source, options):
-        for epoch in range(1, options.epochs + 1):
-            started = time.perf_counter()
-            order = sides.train[batch_order(order_key, epoch, len(sides.train))]
-            _train_epoch(source, labels, order, trainees, options.batch_size)
-            logits = _evaluate(source, sides.validation, trainees)
-            seconds = (time.perf_counter() - started) / len(trainees)
-            for trainee, validated in zip(trainees, logits, strict=True):
-                _judge(trainee, epoch, validated, labels, sides, options, seconds)
-            on_epoch(epoch)
-        return _test(source, sides.test, trainees)
+    check_sides(sides, labels, classes)
+    small = _is_small(source, options)
+    stacks = build_stacks(
+        models,
+        small or source.device.type == "cuda",
+        width=source.width,
+        classes=classes,
+        options=options,
+        steps=options.passes(len(sides.train)) * options.batches(len(sides.train)),
+        device=source.device,
+        dtype=source.dtype,
+    )
+    with _threads(1 if small else None):
+        _train(source, labels, sides, stacks, options, order_key, on_epoch, trial=trial)
+        _restore_best(stacks)
+        tested = [None] * len(stacks) if trial else _evaluate(source, sides.test, stacks)
+    return {
+        trainee.model.name: _result(stack, trainee, logits)
+        for stack, logits in zip(stacks, tested, strict=True)
+        for trainee in stack.trainees
+    }
+
+
+def _train(
+    source: FeatureSource,
+    labels: Indices,
+    sides: Sides,
+    stacks: Sequence[Stack],
+    options: TrainingOptions,
+    order_key: str,
+    on_epoch: Callable[[int], None],
+    *,
+    trial: bool,
+) -> None:
+    """Epoch by epoch, until the last or until every model has stopped."""
+    last = options.passes(len(sides.train))
+    weights = _class_weights(labels[sides.train], options, source)
+    started, since = time.perf_counter(), 0
+    for epoch in range(1, last + 1):
+        active = [stack for stack in stacks if stack.active]
+        order = sides.train[batch_order(order_key, epoch, len(sides.train))]
+        since += _train_epoch(source, labels, order, active, options, weights)
+        if since >= options.steps_between or epoch == last:
+            logits = _evaluate(source, sides.validation, active)
+            seconds = (time.perf_counter() - started) / sum(len(stack.trainees) for stack in active)
+            for stack, validated in zip(active, logits, strict=True):
+                _judge(stack, epoch, validated, labels, sides, options, seconds, trial=trial)
+            started, since = time.perf_counter(), 0
+        on_epoch(epoch)
+        if not any(stack.active for stack in stacks):
+            on_epoch(last)
+            return
 
 
 def batch_order(key: str, epoch: int, count: int) -> Indices:
@@ -174,39 +253,32 @@ def batch_order(key: str, epoch: int, count: int) -> Indices:
     return np.argsort(np.random.PCG64(seed).random_raw(count), kind="stable")
 
 
-def environment(device: torch.device) -> dict[str, Any]:
-    """What a result may depend on beside its configuration, as JSON: versions, threads, device."""
-    named = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
-    return {
-        "ser_cache": __version__,
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "torch": torch.__version__,
-        "threads": torch.get_num_threads(),
-        "cores": os.cpu_count(),
-        "device": device.type,
-        "device_name": named,
-        "platform": platform.platform(),
-    }
+def _is_small(source: FeatureSource, options: TrainingOptions) -> bool:
+    """Whether a batch is so small that operations, not arithmetic, take the time; as of time means."""
+    return float(source.lengths.mean()) * options.batch_size < _FEW_FRAMES
 
 
 @contextmanager
-def _suitable_threads(source: FeatureSource, options: TrainingOptions) -> Iterator[None]:
-    """One thread where batches are small, as of time means; torch's own number is restored after.
+def _threads(number: int | None) -> Iterator[None]:
+    """Set torch's threads, None for as many as it has; its own number is restored after.
 
-    Threads wait for each other at every small operation; on cores that others use too, that made an epoch of
-    the linear head twenty times as slow (measured).
+    Small batches take one: threads wait for each other at every small operation, and on cores that others use
+    too, that made an epoch of the linear head twenty times as slow (measured).
     """
-    threads = torch.get_num_threads()
-    small = float(source.lengths.mean()) * options.batch_size < _FEW_FRAMES
-    torch.set_num_threads(1 if small else threads)
+    before = torch.get_num_threads()
+    torch.set_num_threads(number or before)
     try:
         yield
     finally:
-        torch.set_num_threads(threads)
+        torch.set_num_threads(before)
 
 
-def _check_sides(sides: Sides, labels: Indices, classes: int) -> None:
+def check_sides(sides: Sides, labels: Indices, classes: int) -> None:
+    """Refuse a split that cannot be trained on.
+
+    Raises:
+        TrainingError: a side is empty, or a class has no training utterance.
+    """
     for name, indices in (("training", sides.train), ("validation", sides.validation), ("test", sides.test)):
         if not len(indices):
             raise TrainingError(f"the {name} side is empty; use another --split.")
@@ -215,35 +287,35 @@ def _check_sides(sides: Sides, labels: Indices, classes: int) -> None:
         raise TrainingError(f"class number {absent[0]} has no training utterance; use another --split.")
 
 
-def _adam(model: Head, options: TrainingOptions) -> torch.optim.Optimizer:
-    # The fused step is one pass over each tensor; the default's many small ones dominate small heads.
-    return torch.optim.Adam(
-        model.parameters(),
-        lr=options.learning_rate,
-        betas=options.betas,
-        eps=options.epsilon,
-        weight_decay=options.weight_decay,
-        fused=True,
-    )
+def _class_weights(truth: Indices, options: TrainingOptions, source: FeatureSource) -> torch.Tensor | None:
+    """Weight of each class, (k,), with mean 1 over the training utterances; None where all weigh the same."""
+    if options.class_weights == "none":
+        return None
+    counts = np.bincount(truth)
+    weights = len(truth) / (len(counts) * counts)
+    return torch.from_numpy(weights).to(device=source.device, dtype=source.dtype)
 
 
 def _train_epoch(
-    source: FeatureSource, labels: Indices, order: Indices, trainees: Sequence[_Trainee], batch_size: int
-) -> None:
-    for trainee in trainees:
-        trainee.model.train()
-        trainee.loss = torch.zeros((), device=source.device)
-    for start in range(0, len(order), batch_size):
-        chosen = order[start : start + batch_size]
-        batch = source.batch(chosen)
+    source: FeatureSource,
+    labels: Indices,
+    order: Indices,
+    stacks: Sequence[Stack],
+    options: TrainingOptions,
+    weights: torch.Tensor | None,
+) -> int:
+    """One pass; returns the number of steps."""
+    steps = options.batches(len(order))
+    used = order[: steps * options.batch_size]
+    for stack in stacks:
+        stack.head.train()
+    for start in range(0, len(used), options.batch_size):
+        chosen = used[start : start + options.batch_size]
         truth = torch.from_numpy(labels[chosen]).to(source.device)
-        for trainee in trainees:
-            trainee.optimiser.zero_grad()
-            loss = functional.cross_entropy(trainee.model(batch.frames, batch.segments), truth)
-            loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-            trainee.optimiser.step()
-            # Summed on the device and read once an epoch: reading each step would make a GPU wait.
-            trainee.loss = trainee.loss + loss.detach() * (len(chosen) / len(order))
+        train_batch(stacks, source.batch(chosen), truth, weights, len(chosen) / len(used))
+    for stack in stacks:
+        stack.passes += 1
+    return steps
 
 
 def _chunks(lengths: NDArray[np.int64], indices: Indices) -> Iterator[slice]:
@@ -257,57 +329,87 @@ def _chunks(lengths: NDArray[np.int64], indices: Indices) -> Iterator[slice]:
         start = max(stop, start + 1)
 
 
-def _evaluate(source: FeatureSource, indices: Indices, trainees: Sequence[_Trainee]) -> list[torch.Tensor]:
-    """Logits of every model without dropout, (indices, k) on the CPU."""
-    parts: list[list[torch.Tensor]] = [[] for _ in trainees]
-    for trainee in trainees:
-        trainee.model.eval()
+def _evaluate(source: FeatureSource, indices: Indices, stacks: Sequence[Stack]) -> list[torch.Tensor]:
+    """Logits of every model without dropout, a stack each: (models, indices, k) on the CPU."""
+    parts: dict[int, list[torch.Tensor]] = {id(stack): [] for stack in stacks}
+    for stack in stacks:
+        stack.head.eval()
     # Not inference_mode: the source's buffer may grow in here, and training must be able to use it after.
     with torch.no_grad():
         for chunk in _chunks(source.lengths, indices):
-            batch = source.batch(indices[chunk])
-            for part, trainee in zip(parts, trainees, strict=True):
-                part.append(trainee.model(batch.frames, batch.segments))
-    return [torch.cat(part).cpu() for part in parts]
+            for stack, logits in logits_of(stacks, source.batch(indices[chunk])):
+                parts[id(stack)].append(logits)
+    return [torch.cat(parts[id(stack)], dim=1).cpu() for stack in stacks]
 
 
 def _judge(
-    trainee: _Trainee,
+    stack: Stack,
     epoch: int,
     logits: torch.Tensor,
     labels: Indices,
     sides: Sides,
     options: TrainingOptions,
     seconds: float,
+    *,
+    trial: bool,
 ) -> None:
-    """Log an epoch and keep its parameters where it is the best so far."""
+    """Log an epoch of a stack's models, keep the parameters of those that are at their best, stop others."""
     truth = labels[sides.validation]
-    train_loss = float(trainee.loss)
-    validation_loss = float(functional.cross_entropy(logits, torch.from_numpy(truth)))
-    if not (math.isfinite(train_loss) and math.isfinite(validation_loss)):
+    train_losses = (stack.loss / stack.passes).tolist()
+    stack.loss, stack.passes = torch.zeros_like(stack.loss), 0
+    losses = cross_entropies(logits, torch.from_numpy(truth)).tolist()
+    for trainee in stack.trainees:
+        if trainee.stopped:
+            continue
+        train_loss, loss = train_losses[trainee.place], losses[trainee.place]
+        rate = trainee.schedule.rate(stack.steps)
+        if not (math.isfinite(train_loss) and math.isfinite(loss)):
+            _diverge(trainee, epoch, rate, trial=trial)
+            continue
+        found = _validation_scores(truth, logits[trainee.place])
+        entry = EpochLog(epoch, rate, train_loss, loss, found.macro_f1, found.ua, found.wa, seconds)
+        trainee.log.append(entry)
+        trainee.schedule.after_epoch(loss)
+        _keep_if_best(stack, trainee, SELECTED_BY[options.select](entry), options)
+
+
+def _diverge(trainee: Trainee, epoch: int, rate: float, *, trial: bool) -> None:
+    if not trial:
         raise TrainingError(
-            f"{trainee.name}: the loss is not finite in epoch {epoch} at learning rate "
-            f"{options.learning_rate:g}; lower the learning rate, or check the features."
+            f"{trainee.model.name}: the loss is not finite in epoch {epoch} at learning rate "
+            f"{rate:g}; lower the learning rate, or check the features."
         )
+    trainee.stopped, trainee.best_epoch, trainee.best_score = True, 0, math.nan
+
+
+def _validation_scores(truth: Indices, logits: torch.Tensor) -> Scores:
     names = [str(number) for number in range(logits.shape[1])]
-    scores = score(truth, logits.argmax(dim=1).numpy(), names, present_only=True)
-    trainee.log.append(EpochLog(epoch, train_loss, validation_loss, scores.macro_f1, scores.ua, seconds))
-    if scores.macro_f1 > trainee.best_f1:
-        trainee.best_f1, trainee.best_epoch = scores.macro_f1, epoch
-        trainee.best = {name: value.clone() for name, value in trainee.model.state_dict().items()}
+    return score(truth, logits.argmax(dim=1).numpy(), names, present_only=True)
 
 
-def _test(source: FeatureSource, indices: Indices, trainees: Sequence[_Trainee]) -> dict[str, FitResult]:
-    for trainee in trainees:
-        trainee.model.load_state_dict(trainee.best)
-    results = {}
-    for trainee, logits in zip(trainees, _evaluate(source, indices, trainees), strict=True):
-        shares = trainee.model.layer_weights
-        results[trainee.name] = FitResult(
-            best_epoch=trainee.best_epoch,
-            log=tuple(trainee.log),
-            test_scores=torch.softmax(logits.double(), dim=1).numpy(),
-            weights={name: value.cpu().numpy() for name, value in trainee.best.items()},
-            layer_weights=None if shares is None else shares.cpu().numpy(),
-        )
-    return results
+def _keep_if_best(stack: Stack, trainee: Trainee, value: float, options: TrainingOptions) -> None:
+    if value > trainee.best_score:
+        trainee.best_score, trainee.best_epoch = value, trainee.log[-1].epoch
+        trainee.best = stack.head.state_of(trainee.place)
+    elif options.patience is not None:
+        after = sum(entry.epoch > trainee.best_epoch for entry in trainee.log)
+        trainee.stopped = after >= options.patience
+
+
+def _restore_best(stacks: Sequence[Stack]) -> None:
+    for stack in stacks:
+        states = [trainee.best or stack.head.state_of(trainee.place) for trainee in stack.trainees]
+        stack.head.restore(states)
+
+
+def _result(stack: Stack, trainee: Trainee, logits: torch.Tensor | None) -> FitResult:
+    shares = stack.head.shares()
+    scores = torch.zeros(0, 0) if logits is None else torch.softmax(logits[trainee.place].double(), dim=1)
+    return FitResult(
+        best_epoch=trainee.best_epoch,
+        best_score=trainee.best_score,
+        log=tuple(trainee.log),
+        test_scores=scores.double().numpy(),
+        weights={name: value.cpu().numpy() for name, value in trainee.best.items()},
+        layer_weights=None if shares is None else shares[trainee.place].detach().cpu().numpy(),
+    )

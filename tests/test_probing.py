@@ -19,6 +19,7 @@ from ser_cache.probing import ProbeOptions, Progress, probe
 from ser_cache.protocols import Protocol
 from ser_cache.results import read_predictions, read_run
 from ser_cache.splits import SplitOptions, make_splits
+from ser_cache.stacks import Model
 from ser_cache.training import Sides, TrainingOptions, fit
 
 EMOTIONS = ("anger", "fear", "neutral")
@@ -63,6 +64,10 @@ class Features:
         place = self.layers.index(layer)
         return np.stack([states[place].astype(np.float32).mean(axis=0) for states in self.states])
 
+    def std(self, layer):
+        place = self.layers.index(layer)
+        return np.stack([states[place].astype(np.float32).std(axis=0) for states in self.states])
+
 
 def utterances(speakers=5, each=3, emotions=EMOTIONS):
     return tuple(
@@ -96,9 +101,10 @@ def test_all_heads_are_trained_over_all_folds_and_seeds(tmp_path):
         assert run.config.split == {"kind": "loso"}
         assert len(list(read_predictions(run))) == 2 * 45
         assert all(row["id"].startswith(row["fold"]) for row in read_predictions(run))
-    assert [step.done for step in told] == list(range(1, 3 * 5 * 6 + 1))
-    assert {step.total for step in told} == {3 * 5 * 6}
-    assert (told[0].head, told[0].fold, told[-1].head, told[-1].fold) == ("linear", "s0", "multilayer", "s4")
+    assert [step.done for step in told] == list(range(1, 2 * 5 * 6 + 1))
+    assert {step.total for step in told} == {2 * 5 * 6}  # the heads that need frames train in one pass
+    assert (told[0].heads, told[0].fold) == ("linear", "s0")
+    assert (told[-1].heads, told[-1].fold) == ("nonlinear, multilayer", "s4")
 
 
 def test_a_run_is_what_training_by_hand_gives(tmp_path):
@@ -112,10 +118,10 @@ def test_a_run_is_what_training_by_hand_gives(tmp_path):
     stored = list(read_predictions(read_run(summary.folder)))
     for split in make_splits(rows, options.split):
         sides = Sides(*(np.array([place[i] for i in split.side(s)]) for s in ("train", "validation", "test")))
-        model = HEADS["multilayer"](2, WIDTH, 3, QUICK.head, 3)
+        model = Model("m", HEADS["multilayer"], QUICK.head, 3, (0, 1))
         source = PackedFeatures(torch.from_numpy(packed), features.frames)
         key = f'{{"kind":"loso"}}:{split.fold}'
-        result = fit(source, labels, sides, {"m": model}, QUICK.training, key)["m"]
+        result = fit(source, labels, sides, [model], QUICK.training, key)["m"]
         mine = [row for row in stored if row["fold"] == split.fold]
         assert [row["id"] for row in mine] == list(split.test)
         scores = [[float(row[f"score:{e}"]) for e in EMOTIONS] for row in mine]
@@ -252,7 +258,7 @@ def test_features_that_are_not_finite_name_head_fold_and_epoch(tmp_path):
     features = Features(rows)
     features.states[20][-1, 0, 0] = np.inf
     with pytest.raises(
-        TrainingError, match=r"^nonlinear head, fold s0, seed 0: the loss is not finite in epoch 1"
+        TrainingError, match=r"^nonlinear head on layer 2, fold s0, seed 0: the loss is not finite in epoch 1"
     ):
         probe(features, Manifest("toy", rows), replace(LOSO, heads=("nonlinear",)), tmp_path)
     assert list(tmp_path.iterdir()) == []

@@ -214,7 +214,7 @@ def _probe_one(
             )
 
         def show(progress: Progress) -> None:
-            bar.restate(progress.done, progress.total, f"{progress.head}, fold {progress.fold}")
+            bar.restate(progress.done, progress.total, f"{progress.heads}, fold {progress.fold}")
 
         return probe(features, manifest, options, where.runs, show)
 

@@ -1,7 +1,8 @@
 """The run folder: written whole or not at all, found again by its configuration, checked when read.
 
 ``config.json``, ``splits.json``, ``environment.json``, ``log.csv`` (epochs), ``predictions.csv``,
-``metrics.json``, ``weights.safetensors``, and for a head that mixes layers ``layer_weights.json``.
+``metrics.json``, ``weights.safetensors``, for a head that mixes layers ``layer_weights.json``, and where the
+learning rate was searched for ``learning_rate_search.json``.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ FILES = (
     "weights.safetensors",
 )
 LAYER_WEIGHTS = "layer_weights.json"
+SEARCH = "learning_rate_search.json"
 PREDICTION_COLUMNS = ("fold", "seed", "id", "speaker", "truth", "predicted")
 """Before one ``score:<emotion>`` column per class."""
 
@@ -97,6 +99,7 @@ def write_run(
     splits: Sequence[Split],
     models: Sequence[TrainedModel],
     environment: Mapping[str, Any],
+    search: Mapping[str, Any] | None = None,
 ) -> Run:
     """Write a run's folder under a temporary name and rename it; an older one of the same id is replaced.
 
@@ -106,6 +109,7 @@ def write_run(
         splits: every fold.
         models: every fold's models, in the order they shall be listed.
         environment: versions, threads, device, as JSON.
+        search: how each fold's learning rate was found, as JSON; None where it was given.
 
     Returns:
         The run as written.
@@ -125,6 +129,8 @@ def write_run(
             _write_log(temporary / "log.csv", models)
             _write_predictions(temporary / "predictions.csv", config.classes, models)
             _write_weights(temporary, config.layers, models)
+            if search is not None:
+                write_json(temporary / SEARCH, search)
             _put_in_place(temporary, folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

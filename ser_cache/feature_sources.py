@@ -1,0 +1,132 @@
+"""Where training takes cached features from: time means or frames, in memory, on the GPU or in the map.
+
+Nothing here knows the cache's files; :class:`Features` is all that is asked of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ser_cache.packing import FeatureSource, PackedFeatures, ViewedFeatures
+from ser_cache.standardising import Moments, moments
+
+_SHARE_OF_GPU = 0.5  # of its free memory may hold features; the rest is for batches and models
+
+
+class Digest(Protocol):
+    """A fingerprint, of which probing needs the digest alone."""
+
+    @property
+    def digest(self) -> str:
+        """SHA-256, in hexadecimal."""
+
+
+class Features(Protocol):
+    """What probing asks of cached features; ``ser_cache.store.CachedFeatures`` describes each."""
+
+    @property
+    def backbone(self) -> str: ...  # noqa: D102 - described where they are made
+    @property
+    def corpus(self) -> str: ...  # noqa: D102
+    @property
+    def fingerprint(self) -> Digest: ...  # noqa: D102
+    @property
+    def layers(self) -> tuple[int, ...]: ...  # noqa: D102
+    @property
+    def width(self) -> int: ...  # noqa: D102
+    @property
+    def ids(self) -> tuple[str, ...]: ...  # noqa: D102
+    @property
+    def failed(self) -> Mapping[str, str]: ...  # noqa: D102
+    @property
+    def frames(self) -> NDArray[np.int64]: ...  # noqa: D102
+    @property
+    def tier(self) -> str: ...  # noqa: D102
+    @property
+    def frame_average(self) -> int: ...  # noqa: D102
+    def group_sizes(self, index: int) -> NDArray[np.int64]: ...  # noqa: D102
+    def hidden(self, index: int, layers: Sequence[int] | None = None) -> NDArray[Any]: ...  # noqa: D102
+    def mean(self, layer: int) -> NDArray[np.float32]: ...  # noqa: D102
+    def std(self, layer: int) -> NDArray[np.float32]: ...  # noqa: D102
+
+
+def open_source(
+    features: Features, layers: Sequence[int], device: torch.device, *, pooled: bool
+) -> FeatureSource:
+    """Some layers of cached features, to train on.
+
+    Args:
+        features: the cached features.
+        layers: which, ascending; a batch holds them in this order.
+        device: where to train. Frames stay on a GPU where they fit, else they come from the memory map.
+        pooled: time means instead of frames, for heads that pool first.
+    """
+    if pooled:
+        means = np.stack([features.mean(layer) for layer in layers])
+        return PackedFeatures(torch.from_numpy(means).to(device), np.ones(len(features.ids), dtype=np.int64))
+    lengths = features.frames
+    averaged = features.frame_average > 1
+    if device.type == "cuda":
+        sample = features.hidden(0, layers)
+        size = int(lengths.sum()) * sample.shape[0] * sample.shape[2] * sample.itemsize
+        if size < _SHARE_OF_GPU * torch.cuda.mem_get_info(device)[0]:
+            sizes = [features.group_sizes(index) for index in range(len(lengths))] if averaged else None
+            return PackedFeatures(
+                _on_device(features, layers, device), lengths, np.concatenate(sizes) if sizes else None
+            )
+    return ViewedFeatures(
+        lambda index: features.hidden(index, layers),
+        lengths,
+        len(layers),
+        features.width,
+        device,
+        features.group_sizes if averaged else None,
+    )
+
+
+def moments_for(
+    features: Features,
+    layers: Sequence[int],
+    standardise: str,
+    train: NDArray[np.int64],
+    speakers: Sequence[str],
+) -> Moments:
+    """What to standardise the features with.
+
+    Args:
+        features: the cached features.
+        layers: which, as in the source.
+        standardise: "global" or "speaker".
+        train: the training side's utterances.
+        speakers: of each utterance, (N,).
+    """
+    frames = model_frames(features)
+    if standardise == "speaker":
+        names, group = np.unique(np.array(speakers), return_inverse=True)
+        members = [np.flatnonzero(group == number) for number in range(len(names))]
+    else:
+        members, group = [train], np.zeros(len(frames), dtype=np.int64)
+    return moments(features.mean, features.std, layers, frames, members, group.astype(np.int64))
+
+
+def model_frames(features: Features) -> NDArray[np.int64]:
+    """How many of the model's frames each utterance has, (N,), whatever was averaged in storing."""
+    if features.frame_average == 1 or features.tier == "pooled":
+        return features.frames
+    return np.array([features.group_sizes(index).sum() for index in range(len(features.ids))])
+
+
+def _on_device(features: Features, layers: Sequence[int], device: torch.device) -> torch.Tensor:
+    """All frames of the corpus, (layers, frames, width), moved utterance by utterance."""
+    stored = torch.from_numpy(features.hidden(0, layers).copy()).dtype
+    shape = (len(layers), int(features.frames.sum()), features.width)
+    packed = torch.empty(shape, dtype=stored, device=device)
+    parts = torch.split(packed, features.frames.tolist(), dim=1)
+    for index, part in enumerate(parts):
+        part.copy_(torch.from_numpy(features.hidden(index, layers).copy()))
+    return packed
