@@ -21,7 +21,7 @@ from ser_cache.errors import TrainingError
 __all__ = ["RateRound", "RateSearchOptions", "RateSearchResult", "search_learning_rate"]
 
 Evaluate = Callable[[Sequence[float], int], Sequence[float]]
-"""Trains each rate from scratch for so many epochs; returns a score each, higher is better, nan if diverged."""
+"""Trains each rate from scratch for so many epochs; gives a score each: higher is better, nan is diverged."""
 
 UNLIKE = (
     "note: scores of different rounds come from trainings of different length and are not like for like: "
@@ -120,30 +120,28 @@ def search_learning_rate(
 
     tried = _try_round(evaluate, _first_rates(options), options.epochs)
     say(f"round 1, {tried.line}")
-    rate, score = _best(tried, options.start)
+    best, score = _best(tried, options.start)
     if math.isnan(score):
         raise TrainingError(
             f"training diverged at every learning rate of the first round ({tried.line}); "
             "check the features, or start the search from a lower rate."
         )
-    best, rounds = RateSearchResult(rate, tried.epochs, score, (), ()), [tried]
+    epochs, rounds = tried.epochs, [tried]
     while len(rounds) < options.max_rounds:
-        rates = _neighbours(best.rate, _step(options, len(rounds)))
+        rates = _neighbours(best, _step(options, len(rounds)))
         tried = _try_round(evaluate, rates, options.epochs * (len(rounds) + 1))
         rounds.append(tried)
         say(f"round {len(rounds)}, {tried.line}")
-        rate, score = _best(tried, best.rate)
-        if not score > best.score:  # also where all of the round diverged
-            say(
-                f"stopped: {best.score:.4f} of {best.rate:g} after {best.epochs} epochs was not improved upon."
-            )
+        rate, reached = _best(tried, best)
+        if not reached > score:  # also where all of the round diverged, and it is nan
+            say(f"stopped: {score:.4f}, of {best:g} after {epochs} epochs, was not improved upon.")
             break
-        best = RateSearchResult(rate, tried.epochs, score, (), ())
+        best, epochs, score = rate, tried.epochs, reached
     else:
         say(f"stopped at round {len(rounds)}, the last allowed.")
     if len(rounds) > 1:
         say(UNLIKE)
-    return RateSearchResult(best.rate, best.epochs, best.score, tuple(rounds), tuple(notes))
+    return RateSearchResult(best, epochs, score, tuple(rounds), tuple(notes))
 
 
 def _check(options: RateSearchOptions) -> None:
@@ -153,7 +151,7 @@ def _check(options: RateSearchOptions) -> None:
         raise TrainingError(f"a search cannot step by {options.factor:g} times its start; use 0.5, say.")
     if options.epochs < 1 or options.max_rounds < 1:
         raise TrainingError(
-            f"a search of {options.max_rounds} rounds of {options.epochs} epochs tries nothing; use 1 or more."
+            f"a search of {options.max_rounds} rounds of {options.epochs} epochs tries nothing; use 1 of each."
         )
 
 
@@ -164,7 +162,7 @@ def _first_rates(options: RateSearchOptions) -> list[float]:
 def _step(options: RateSearchOptions, done: int) -> float:
     """How far the neighbours lie from the best rate in the round after ``done`` rounds."""
     halvings = 0 if options.as_printed else done - 1
-    return options.factor * options.start / 2**halvings
+    return options.factor * options.start * 0.5**halvings
 
 
 def _neighbours(best: float, step: float) -> list[float]:

@@ -117,7 +117,7 @@ def test_rates_that_diverge_lose():
 
 
 def test_nothing_to_choose_from_is_an_error_that_names_the_rates():
-    with pytest.raises(TrainingError, match="every learning rate .* 1e-05 diverged, 0.0001 diverged"):
+    with pytest.raises(TrainingError, match=r"every learning rate .* 1e-05 diverged, 0\.0001 diverged"):
         search_learning_rate(lambda rates, epochs: [math.nan] * len(rates))
 
 
@@ -136,7 +136,7 @@ def test_the_log_tells_every_round_and_that_lengths_differ():
     assert result.notes == (
         "round 1, 5 epochs: 1e-05 scored 0.4000, 0.0001 scored 0.6000, 0.001 scored 0.5000",
         "round 2, 10 epochs: 5e-05 scored 0.1000, 0.0001 scored 0.6000, 0.00015 scored 0.2000",
-        "stopped: 0.6000 of 0.0001 after 5 epochs was not improved upon.",
+        "stopped: 0.6000, of 0.0001 after 5 epochs, was not improved upon.",
         UNLIKE,
     )
     assert "not like for like" in UNLIKE
