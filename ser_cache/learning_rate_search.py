@@ -151,7 +151,7 @@ def _check(options: RateSearchOptions) -> None:
         raise TrainingError(f"a search cannot step by {options.factor:g} times its start; use 0.5, say.")
     if options.epochs < 1 or options.max_rounds < 1:
         raise TrainingError(
-            f"a search of {options.max_rounds} rounds of {options.epochs} epochs tries nothing; use 1 of each."
+            f"a search of {options.max_rounds} rounds of {options.epochs} epochs tries nothing; use 1 each."
         )
 
 
