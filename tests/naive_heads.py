@@ -1,9 +1,9 @@
 """The heads again, naively: one utterance at a time, frame by frame, in the papers' own order, in float64.
 
 Nothing here knows of packing, stacks, autograd or torch's optimisers: forward, backward and Adam are written
-out in NumPy, so that they share no mistake with what they check. A head is a function of its parameters and one
-utterance's states, (layers, frames, width). It gives the logits, (k,), and a function that takes the gradient
-of the loss with respect to them and adds up those of the parameters.
+out in NumPy, so that they share no mistake with what they check. A head is a function of its parameters and
+one utterance's states, (layers, frames, width). It gives the logits, (k,), and a function that takes the
+gradient of the loss with respect to them and adds up those of the parameters.
 """
 
 from __future__ import annotations
