@@ -27,6 +27,8 @@ LAYERS = {
     "manifest": 2,
     "metrics": 1,
     "statistics": 1,
+    "learning_rate_search": 1,
+    "schedules": 1,
     "corpora": 2,
     "packing": 2,
     "backbones": 3,
