@@ -18,6 +18,7 @@ from ser_cache.manifest import read_manifest
 from ser_cache.metrics import score
 from ser_cache.packing import PackedFeatures
 from ser_cache.splits import SplitOptions, make_splits
+from ser_cache.stacks import Model
 from ser_cache.store import open_features
 from ser_cache.training import Sides, TrainingOptions, fit
 
@@ -71,12 +72,9 @@ def linear_head(
         centre, scale = (means[train].mean(0), means[train].std(0)) if standardise else (0.0, 1.0)
         inputs = torch.from_numpy(((means - centre) / scale).astype(np.float32))[None]
         source = PackedFeatures(inputs, np.ones(len(labels), dtype=np.int64))
-        classes = int(labels.max()) + 1
-        heads = {
-            str(seed): LinearHead(1, means.shape[1], classes, HeadOptions(), seed) for seed in range(SEEDS)
-        }
+        models = [Model(str(seed), LinearHead, HeadOptions(), seed, (0,)) for seed in range(SEEDS)]
         sides = Sides(train, fold.validation, fold.test)
-        results = fit(source, labels, sides, heads, TrainingOptions(), f"fold {number}")
+        results = fit(source, labels, sides, models, TrainingOptions(), f"fold {number}")
         for seed in range(SEEDS):
             predicted[seed, fold.test] = results[str(seed)].test_scores.argmax(axis=1)
     return predicted

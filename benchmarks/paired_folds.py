@@ -25,7 +25,6 @@ from ser_cache.extraction import Progress as Extracted
 from ser_cache.extraction.opening import MFCC, load_extractor
 from ser_cache.extractor import Extractor
 from ser_cache.files import write_text
-from ser_cache.heads import HEADS
 from ser_cache.manifest import Manifest, read_manifest
 from ser_cache.probing import ProbeOptions, probe
 from ser_cache.probing import Progress as Trained
@@ -162,7 +161,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(f"--{name}", type=Path, help=f"[default: ./{name}]")
     parser.add_argument("--folds", type=int, default=5, help="folds of speakers [default: 5]")
     parser.add_argument("--seeds", type=int, default=1, help="models per head and fold [default: 1]")
-    parser.add_argument("--heads", default=",".join(HEADS), help="[default: %(default)s]")
+    parser.add_argument("--heads", default=",".join(protocol_named(PROTOCOL).heads), help="[default: %(default)s]")
     parser.add_argument("--epochs", type=int, help="instead of the protocol's, for a quick look")
     parser.add_argument("--json", type=Path, help="write the figures to this file too")
 

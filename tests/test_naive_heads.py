@@ -9,6 +9,7 @@ from naive_heads import NAIVE, AdamSettings, loss_and_gradients, train
 
 from ser_cache.heads import HEADS, HeadOptions
 from ser_cache.packing import PackedFeatures, Segments
+from ser_cache.stacks import Model
 from ser_cache.training import Sides, TrainingOptions, batch_order, fit
 
 LAYERS, WIDTH, CLASSES, HIDDEN, BATCH, STEPS = 4, 12, 3, 8, 6, 20
@@ -25,27 +26,26 @@ class Own:
 
     def build(self):
         layers = LAYERS if self.name in MIXING else 1
-        return HEADS[self.name](layers, WIDTH, CLASSES, HeadOptions(hidden=HIDDEN, dropout=0.0), self.seed)
-
-    def fed(self, utterances):
-        return utterances if self.name in MIXING else [states[-1:] for states in utterances]
+        shape = HeadOptions(hidden=HIDDEN, dropout=0.0)
+        return HEADS[self.name](layers, WIDTH, CLASSES, shape, [self.seed])
 
     def start(self):
         """Freshly drawn parameters by name."""
-        return {name: value.double().numpy() for name, value in self.build().state_dict().items()}
+        return {name: value.double().numpy() for name, value in self.build().state_of(0).items()}
 
     def logits(self, parameters, utterances):
         """In fp32, all utterances packed into one batch, (utterances, k)."""
         head = self.build().eval()
-        head.load_state_dict({name: torch.from_numpy(value).float() for name, value in parameters.items()})
-        frames = torch.from_numpy(np.concatenate(self.fed(utterances), axis=1)).float()
+        head.restore([{name: torch.from_numpy(value).float() for name, value in parameters.items()}])
+        frames = torch.from_numpy(np.concatenate(utterances, axis=1)).float()
         lengths = [states.shape[1] for states in utterances]
         with torch.no_grad():
-            return head(frames, Segments(lengths, torch.float32, torch.device("cpu"))).numpy()
+            segments = Segments(lengths, torch.float32, torch.device("cpu"))
+            return head.classify_layers(frames, segments)[0].numpy()
 
     def trained(self, utterances, labels, sides):
-        """Parameters after one epoch of float64."""
-        frames = torch.from_numpy(np.concatenate(self.fed(utterances), axis=1))
+        """Parameters after one epoch of float64, trained beside another model."""
+        frames = torch.from_numpy(np.concatenate(utterances, axis=1))
         lengths = np.array([states.shape[1] for states in utterances])
         source = PackedFeatures(frames, lengths, dtype=torch.float64)
         options = TrainingOptions(
@@ -56,7 +56,10 @@ class Own:
             betas=ADAM.betas,
             epsilon=ADAM.epsilon,
         )
-        return fit(source, labels, sides, {"m": self.build().double()}, options, "key")["m"].weights
+        places = tuple(range(LAYERS)) if self.name in MIXING else (LAYERS - 1,)
+        shape = HeadOptions(hidden=HIDDEN, dropout=0.0)
+        models = [Model(str(s), HEADS[self.name], shape, s, places) for s in (self.seed, self.seed + 1)]
+        return fit(source, labels, sides, models, options, "key")[str(self.seed)].weights
 
 
 def utterances(count, seed=0, longest=9):

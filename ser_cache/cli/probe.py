@@ -11,14 +11,14 @@ import click
 from ser_cache import settings
 from ser_cache.cli import screen
 from ser_cache.cli.options import chosen_manifests, given_places, where_things_live
+from ser_cache.cli.protocols import changed_protocol, training_options
 from ser_cache.errors import SettingsError, UnknownNameError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from ser_cache.manifest import Manifest
     from ser_cache.probing import ProbeOptions
-    from ser_cache.protocols import Protocol
     from ser_cache.results import RunSummary
     from ser_cache.statistics import Spread
 
@@ -45,10 +45,10 @@ COLUMNS = {
     "--head",
     "heads",
     multiple=True,
-    metavar="linear|nonlinear|multilayer|all",
+    metavar="linear|nonlinear|multilayer|superb|pepino|all",
     default=("all",),
     show_default=True,
-    help="Repeatable.",
+    help="Repeatable; all are those of the protocol.",
 )
 @click.option("--model", "models", multiple=True, help="A backbone in the cache; repeatable [default: all].")
 @click.option("--corpus", "corpora", multiple=True, help="Repeatable [default: all that are cached].")
@@ -65,11 +65,17 @@ COLUMNS = {
 @click.option(
     "--seeds", default=1, show_default=True, type=click.IntRange(1), help="Models per head and fold."
 )
-@click.option("--protocol", default="dasaro2024", show_default=True, help="Settings of a study.")
-@click.option("--epochs", type=click.IntRange(1), help="Instead of the protocol's.")
-@click.option("--learning-rate", type=click.FloatRange(0, min_open=True), help="Instead of the protocol's.")
-@click.option("--batch-size", type=click.IntRange(1), help="Utterances a step, instead of the protocol's.")
-@click.option("--dropout", type=click.FloatRange(0, 1, max_open=True), help="Instead of the protocol's.")
+@click.option(
+    "--layer",
+    "layers",
+    multiple=True,
+    metavar="N|all",
+    help="For heads that read one layer; repeatable [default: the last that is cached].",
+)
+@click.option(
+    "--protocol", default="dasaro2024", show_default=True, help="Settings of a study; see: ser protocols"
+)
+@training_options
 @click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda", help="Where to train.")
 @click.option("--force", is_flag=True, help="Train again what is there already.")
 @where_things_live("manifests", "cache", "runs")
@@ -81,16 +87,14 @@ def probe(
     split_seed: int,
     folds: int,
     seeds: int,
+    layers: tuple[str, ...],
     protocol: str,
-    epochs: int | None,
-    learning_rate: float | None,
-    batch_size: int | None,
-    dropout: float | None,
     device: str,
     force: bool,
     manifests: Path | None,
     cache: Path | None,
     runs: Path | None,
+    **changes: Any,  # noqa: ANN401 - what click read for training_options, each of its own type
 ) -> int:
     """Train classifiers on the cached hidden states of frozen backbones, and show how well they do.
 
@@ -98,18 +102,16 @@ def probe(
     pooled. A run that is there already is shown again, not repeated. Each run's folder holds its split,
     predictions with scores, metrics, log and weights.
     """
-    from ser_cache.heads import HEADS
     from ser_cache.probing import ProbeOptions
     from ser_cache.protocols import protocol_named
     from ser_cache.splits import SplitOptions
 
     where = settings.locate(manifests, cache, runs)
-    overrides = {"epochs": epochs, "learning_rate": learning_rate, "batch_size": batch_size}
     options = ProbeOptions(
-        heads=tuple(HEADS) if "all" in heads else tuple(dict.fromkeys(heads)),
+        heads=() if "all" in heads else heads,
         split=SplitOptions(kind=split, seed=split_seed, folds=folds),
         seeds=tuple(range(seeds)),
-        protocol=_overridden(protocol_named(protocol), overrides, dropout),
+        protocol=changed_protocol(protocol_named(protocol), changes),
         device=device,
         force=force,
     )
@@ -118,7 +120,7 @@ def probe(
     summaries: list[RunSummary] = []
 
     def probe_one(job: Job) -> int:
-        summaries.extend(_probe_one(where, *job, options, "all" in heads, places))
+        summaries.extend(_probe_one(where, *job, options, layers, places))
         return 0
 
     try:
@@ -126,18 +128,8 @@ def probe(
     finally:
         if summaries:  # also after Ctrl-C: what is trained is worth showing
             show_summaries(summaries, f"Probes: split {split}, protocol {options.protocol.name}")
-
-
-def _overridden(protocol: Protocol, training: Mapping[str, Any], dropout: float | None) -> Protocol:
-    """A protocol with settings of the user's own, which its name then says."""
-    changed = {name: value for name, value in training.items() if value is not None}
-    head = protocol.head if dropout is None else replace(protocol.head, dropout=dropout)
-    result = replace(protocol, training=replace(protocol.training, **changed), head=head)
-    if result == protocol:
-        return protocol
-    named = changed if dropout is None else {**changed, "dropout": dropout}
-    settings_changed = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in named.items())
-    return replace(result, name=f"{protocol.name} but {settings_changed}")
+            for line in options.protocol.differs:
+                screen.note(f"note: {line}.")
 
 
 def _jobs(
@@ -194,10 +186,10 @@ def _probe_one(
     manifest: Manifest,
     backbone: str,
     options: ProbeOptions,
-    what_can: bool,
+    layers: Sequence[str],
     places: Sequence[str],
 ) -> list[RunSummary]:
-    """Train one corpus's heads; with ``what_can``, those that its features suffice for."""
+    """Train one corpus's heads; where none is named, those that its features suffice for."""
     from ser_cache.heads import head_kind
     from ser_cache.probing import Progress, probe
     from ser_cache.store import open_features
@@ -206,8 +198,15 @@ def _probe_one(
         open_features(where.cache / backbone / manifest.corpus, manifest.utterances, places) as features,
         screen.bar(f"{manifest.corpus} {backbone}", 1) as bar,
     ):
-        if what_can and features.tier == "pooled":
-            options = replace(options, heads=tuple(h for h in options.heads if head_kind(h).pools_first))
+        options = replace(options, layers=_layers(layers, features.layers))
+        if not options.heads and features.tier == "pooled":
+            heads = tuple(head for head in options.chosen_heads if head_kind(head).pools_first)
+            if not heads:
+                raise SettingsError(
+                    f"{manifest.corpus}: {backbone} keeps time means only, and the heads of "
+                    f"{options.protocol.name} need frames; extract with --tier frames."
+                )
+            options = replace(options, heads=heads)
             screen.note(
                 f"note: {manifest.corpus}: {backbone} keeps time means only; heads that need frames are left "
                 f"out, which leaves {', '.join(options.heads)}."
@@ -217,6 +216,16 @@ def _probe_one(
             bar.restate(progress.done, progress.total, f"{progress.heads}, fold {progress.fold}")
 
         return probe(features, manifest, options, where.runs, show)
+
+
+def _layers(wanted: Sequence[str], cached: Sequence[int]) -> tuple[int, ...]:
+    """Layer numbers from the command line."""
+    if "all" in wanted:
+        return tuple(cached)
+    unknown = [text for text in wanted if not text.isdecimal()]
+    if unknown:
+        raise SettingsError(f"--layer {unknown[0]} is no layer; give a number, or all.")
+    return tuple(map(int, wanted))
 
 
 def show_summaries(summaries: Sequence[RunSummary], title: str) -> None:
