@@ -73,7 +73,7 @@ def read(path: Path) -> Recording:
     digest = hashlib.sha256(data).hexdigest()
     decoded, rate = _decode(path, data)
     if len(decoded) == 0:
-        raise AudioError(f"{path} holds no samples; replace it or leave it out of the manifest.")
+        raise AudioError(f"{path} holds no samples; replace it, or make the manifest again without it.")
     _demand_finite(path, decoded, rate)
     mono = (
         decoded.mean(axis=1, dtype=np.float64).astype(np.float32) if decoded.shape[1] > 1 else decoded[:, 0]
@@ -82,7 +82,7 @@ def read(path: Path) -> Recording:
         mono = soxr.resample(mono, rate, SAMPLE_RATE, quality="HQ")
         _demand_finite(path, mono[:, None], SAMPLE_RATE)
     if len(mono) == 0:
-        raise AudioError(f"{path} is shorter than one sample at 16 kHz; leave it out of the manifest.")
+        raise AudioError(f"{path} is shorter than one sample at 16 kHz; make the manifest again without it.")
     return Recording(samples=np.ascontiguousarray(mono, dtype=np.float32), sha256=digest)
 
 
@@ -94,7 +94,9 @@ def _bytes_of(path: Path) -> bytes:
             raise AudioError(f"{path} is not a regular file; copy the audio into one.")
         data = path.read_bytes()
     except FileNotFoundError as error:
-        raise AudioError(f"{path} does not exist; restore it or leave it out of the manifest.") from error
+        raise AudioError(
+            f"{path} does not exist; restore it, or make the manifest again without it."
+        ) from error
     except (OSError, ValueError) as error:
         # ValueError: a NUL byte in the name
         reason = error.strerror if isinstance(error, OSError) else str(error)
@@ -157,7 +159,7 @@ def _demand_finite(path: Path, samples: NDArray[np.float32], rate: int) -> None:
         first = int(np.flatnonzero(~finite.all(axis=1))[0])
         raise AudioError(
             f"{path} holds NaN or infinite samples (the first at {first / rate:.3f} s); "
-            "export it again or leave it out of the manifest."
+            "export it again, or make the manifest again without it."
         )
 
 

@@ -88,12 +88,12 @@ def write_json(path: Path, value: Any) -> None:  # noqa: ANN401 - whatever JSON 
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Replace ``path`` by a CSV table with LF, atomically."""
+    """Replace ``path`` by a CSV table with LF, atomically; bytes of a name that are no UTF-8 are escaped."""
     text = io.StringIO(newline="")
     table = csv.writer(text, lineterminator="\n")
     table.writerow(header)
     table.writerows(rows)
-    write_text(path, text.getvalue())
+    write_text(path, text.getvalue().encode(errors="backslashreplace").decode())
 
 
 def canonical_json(value: Any) -> str:  # noqa: ANN401 - whatever JSON can hold

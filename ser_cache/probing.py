@@ -176,6 +176,12 @@ def _prepare(features: Features, manifest: Manifest, options: ProbeOptions) -> _
     held = set(features.ids)
     splits = tuple(_held(split, held) for split in whole)
     classes = tuple(sorted({utterance.emotion for utterance in utterances}))
+    if not classes:
+        reason = next(iter(features.failed.values()), "none is cached")
+        raise TrainingError(
+            f"{features.backbone}/{features.corpus} has no usable utterance: extraction failed for all "
+            f"({reason}); mend the audio and run `ser extract` again."
+        )
     if len(classes) < 2:
         raise TrainingError(f"{features.corpus} has the one emotion {classes[0]}; a probe needs two or more.")
     check_standardisation(options.protocol.standardise)

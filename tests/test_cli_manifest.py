@@ -102,3 +102,25 @@ def test_files_left_out_stay_listed_and_files_that_are_fine_again_do_not(tones: 
     clip.write_bytes(whole)
     assert run(["manifest", "tones", str(tones)]) == 0
     assert [line.split(",")[0] for line in listed.read_text().splitlines()] == ["path", "s9_anger_1.wav"]
+
+
+def test_no_correction_made_by_hand_is_ever_lost(tones: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    again = ["manifest", "tones", str(tones), "--pattern", PATTERN]
+    made, aside = Path("manifests/tones.csv"), Path("manifests/replaced")
+    edits = [
+        made.read_text(encoding="utf-8").replace(",anger,", f",{other},", 1) for other in ("fear", "calm")
+    ]
+    broken = edits[0].replace("s1", "", 1)
+    for edit in (*edits, edits[0], broken):
+        made.write_text(edit, encoding="utf-8")
+        assert run(again) == 0
+        assert "that one is now" in capsys.readouterr().err
+    assert {path.read_text(encoding="utf-8") for path in aside.iterdir()} == {*edits, broken}
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe", b"other,columns\n1,2\n", b'path,reason\n"never closed'])
+def test_a_damaged_list_of_failures_stops_nothing(tones: Path, content: bytes) -> None:
+    listed = Path("manifests/failures/tones.csv")
+    listed.parent.mkdir(exist_ok=True)
+    listed.write_bytes(content)
+    assert run(["manifest", "tones", str(tones)]) == 0

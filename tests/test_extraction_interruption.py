@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+import shutil
 import threading
 
 import numpy as np
 import pytest
-from fake_extraction import content, forget, run, sound
+from fake_extraction import SMALL, content, forget, run, sound
 from fake_extractor import FakeCorpus, FakeExtractor
 
 from ser_cache.errors import CacheError, LockedError
@@ -128,3 +130,14 @@ def test_a_resume_forms_the_batches_that_the_part_was_begun_with(folder, corpus)
         forget(open_part(path), row)
     assert run(corpus, folder, options=ExtractionOptions()).done == 3
     assert content(folder, corpus.utterances) == content(whole, corpus.utterances)
+
+
+def test_rows_of_a_folder_that_was_deleted_meanwhile_are_not_counted(folder, corpus):
+    def delete_early(progress):
+        if progress.utterances:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    options = dataclasses.replace(SMALL, flush_seconds=0.0)
+    with pytest.raises(CacheError, match="was deleted or replaced while it was being filled"):
+        run(corpus, folder, options=options, on_progress=delete_early)
+    assert run(corpus, folder).done == len(corpus.utterances)

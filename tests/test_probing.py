@@ -264,6 +264,15 @@ def test_features_that_are_not_finite_name_head_fold_and_epoch(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_corpus_of_nothing_but_failures_says_so(tmp_path):
+    rows = utterances()
+    features = Features(rows, failed={row.id: "it is empty" for row in rows})
+    with pytest.raises(
+        TrainingError, match=r"no usable utterance: extraction failed for all \(it is empty\)"
+    ):
+        probe(features, Manifest("toy", rows), LOSO, tmp_path)
+
+
 def test_probing_loads_no_backbone_and_no_decoder():
     code = (
         "import sys, ser_cache.probing\n"

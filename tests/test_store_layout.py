@@ -24,7 +24,8 @@ from ser_cache.store import (
     serves,
     verify_part,
 )
-from ser_cache.store.schema import STATES
+from ser_cache.store.part import part_paths
+from ser_cache.store.schema import STATE_DTYPE, STATES
 
 
 def test_a_difference_names_the_setting_and_both_values():
@@ -123,3 +124,17 @@ def test_the_next_number_is_above_all_that_exist(tmp_path):
     assert next_number([]) == 0
     names = ("part-0001.h5", "part-0012.h5", "part-copy.h5")
     assert next_number([tmp_path / name for name in names]) == 13
+
+
+@pytest.mark.parametrize("rows", [3, 700, 5000])
+def test_states_lie_before_features(tmp_path, rows):
+    """A copy made from front to back beside a writer then never calls a row done whose features it lacks."""
+    part = make_part(folder_in(tmp_path), [row(f"u{number:05d}", 1) for number in range(rows)])
+    last = part.positions["state"] + STATE_DTYPE.itemsize * rows
+    assert last <= min(part.positions[name] for name in ("hidden", "mean", "std"))
+
+
+def test_parts_come_in_the_order_of_their_numbers(tmp_path):
+    for number in (10_000, 2, 9_999):
+        (tmp_path / f"part-{number:04d}.h5").touch()
+    assert [path.stem for path in part_paths(tmp_path)] == ["part-0002", "part-9999", "part-10000"]

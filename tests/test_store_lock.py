@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -92,3 +93,16 @@ def test_a_read_only_cache_is_one_clear_line(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "open", refuse)
     with pytest.raises(CacheError, match=r"cannot be written .Read-only file system.*--cache"):
         folder_lock(tmp_path / "corpus").__enter__()
+
+
+def test_a_folder_deleted_by_hand_does_not_let_two_writers_in(tmp_path):
+    folder = tmp_path / "corpus"
+    with folder_lock(folder):
+        shutil.rmtree(folder)
+        second = folder_lock(folder)
+        second.__enter__()
+    with pytest.raises(LockedError), folder_lock(folder):
+        pass
+    second.__exit__(None, None, None)
+    with folder_lock(folder):
+        pass

@@ -124,7 +124,7 @@ def load(model: str, options: BackboneOptions | None = None) -> Extractor:
     Raises:
         UnknownNameError: no such backbone, context or device.
         BackboneError: the checkpoint is missing, incomplete, damaged or of another kind of model; it does not
-            say how to normalise; or an option means nothing to it.
+            say how to normalise; an option means nothing to it; or the environment makes a processor round.
         SettingsError: there is no CUDA device where one was asked for.
     """
     options = options or BackboneOptions()
@@ -138,10 +138,12 @@ def load(model: str, options: BackboneOptions | None = None) -> Extractor:
     _check_preprocessor(checkpoint, family)
 
     from ser_cache.backbones import weights
+    from ser_cache.backbones.packing import require_exact_environment
     from ser_cache.backbones.wav2vec2 import Wav2Vec2Extractor
     from ser_cache.backbones.whisper import WhisperExtractor
 
     device = devices.choose_device(options.device)
+    require_exact_environment()
     encoder = weights.load_encoder(checkpoint, FAMILIES[family], family)
     identity = _identity(checkpoint, family, normalise, options, weights.digest(encoder))
     provenance = {

@@ -6,6 +6,7 @@ do not depend on what it was batched with.
 
 from __future__ import annotations
 
+import os
 import threading
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 
 from ser_cache.devices import moved
+from ser_cache.errors import BackboneError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -68,15 +70,41 @@ def pad(clips: Sequence[torch.Tensor]) -> tuple[torch.Tensor, Padding]:
 
 
 def exact_float32(device: torch.device) -> AbstractContextManager[None]:
-    """Keep CUDA from rounding to TF32 in convolutions (its default) and products; that costs three digits.
+    """Keep float32 from being rounded in convolutions and products; that costs three digits.
 
-    On other devices, where nothing rounds, it does nothing. The flags belong to the process and not to a
-    thread, so they change when the first of several threads enters, and are as before when the last is out.
+    CUDA rounds to TF32 in convolutions by default; a processor with bf16 units rounds to bf16 where
+    ``torch.set_float32_matmul_precision("medium")`` asks for it. That is not in the fingerprint, so it must
+    not change features. The flags belong to the process and not to a thread, so they change when the first of
+    several threads enters, and are as before when the last is out.
     """
-    return _EXACT if device.type == "cuda" else nullcontext()
+    return _EXACT.get(device.type, nullcontext())
 
 
-def _exact_settings() -> list[tuple[Any, str, object]]:
+def require_exact_environment() -> None:
+    """Refuse a variable of the environment that makes a processor round, which no flag of torch overrules.
+
+    oneDNN reads it when torch is imported, so it cannot be set right from here.
+
+    Raises:
+        BackboneError: such a variable is set.
+    """
+    for variable in ("ONEDNN_DEFAULT_FPMATH_MODE", "DNNL_DEFAULT_FPMATH_MODE"):
+        value = os.environ.get(variable, "")
+        if value.upper() not in ("", "STRICT"):
+            raise BackboneError(
+                f"the environment's {variable}={value} would round the features by up to a percent, and the "
+                "cache could not tell: unset it; `--precision bf16` is as fast, and is recorded."
+            )
+
+
+def _exact_on_processor() -> list[tuple[Any, str, object]]:
+    """Flags of torch as (owner, name, value); a torch before 2.9 has none for a processor."""
+    onednn = torch.backends.mkldnn
+    owners = [getattr(onednn, name, None) for name in ("conv", "matmul")]
+    return [(owner, "fp32_precision", "ieee") for owner in owners if hasattr(owner, "fp32_precision")]
+
+
+def _exact_on_cuda() -> list[tuple[Any, str, object]]:
     """Flags of torch as (owner, name, value), of the generation that this torch has.
 
     torch 2.9 renamed the TF32 flags, and reading an old one raises where a program has set a new one. The new
@@ -121,4 +149,4 @@ def _set(settings: Sequence[tuple[Any, str, object]]) -> None:
         setattr(owner, name, value)
 
 
-_EXACT = _Changed(_exact_settings)
+_EXACT = {"cuda": _Changed(_exact_on_cuda), "cpu": _Changed(_exact_on_processor)}

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import click
 
 from ser_cache import __version__
-from ser_cache.cli import screen
+from ser_cache.cli import interruption, screen
 from ser_cache.cli.cache import cache
 from ser_cache.cli.demo import demo
 from ser_cache.cli.extract import extract
@@ -59,7 +59,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status (see the module's docstring)."""
     try:
-        status = ser.main(arguments, prog_name="ser", standalone_mode=False)
+        with interruption.remembered():
+            status = ser.main(arguments, prog_name="ser", standalone_mode=False)
         sys.stdout.flush()
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message())

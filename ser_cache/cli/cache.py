@@ -155,8 +155,8 @@ def disk_usage(manifests: Path | None, cache: Path | None) -> None:
     if found:
         screen.say(
             "other: ids, checksums, padding, damaged parts. on disk: blocks of the file system.\n"
-            "reclaimable: by `ser cache merge`, of changed audio and of what left the manifest. per hour: of "
-            "audio in the cache."
+            "reclaimable: by `ser cache merge`, once `ser extract` has redone what changed: features of\n"
+            "changed audio and of what left the manifest. per hour: of audio in the cache."
         )
     _say_without_manifest(
         [usage.corpus for usage in found], known, where, "reclaimable leaves out what left the manifest."

@@ -103,7 +103,9 @@ def _repair_command(models: Sequence[str], corpora: Sequence[str], cache: Path |
 @contextmanager
 def _reading(label: str, paths: Sequence[Path]) -> Iterator[Callable[[int], None]]:
     """Show how much of some files has been read; yields what is to be called with each further bytes."""
-    total = max(sum(path.stat().st_size for path in paths) // _MEGABYTE, 1)
+    from ser_cache.store import statuses
+
+    total = max(sum(status.st_size for status in statuses(paths)) // _MEGABYTE, 1)
     read = 0
     with screen.bar(label, total) as bar:
 

@@ -306,14 +306,15 @@ class _Extraction:
 
 def _reasons(choice: PrecisionChoice, codec: str) -> str:
     """The chosen precision in a line, with what was measured."""
-    from ser_cache.extraction.precision import LEAST_GAIN
+    from ser_cache.extraction.precision import LEAST_GAIN, SAMPLE_CLIPS
 
     beside = [
-        f"{one.precision} is {one.speed:.1f} times as fast, with an error up to {one.error:.2%} beside "
-        f"{one.storage_error:.2%} from storing {codec} (layer {one.layer})"
+        f"{one.precision} about {one.speed:.1f} times as fast, with an error of {one.error:.2%} beside "
+        f"{one.storage_error:.2%} from storing {codec} (worst layer: {one.layer})"
         for one in choice.measured
     ]
-    chosen = f"computing in {choice.precision}" + (f"; {'; '.join(beside)}" if beside else "")
+    tried = f"; measured on {SAMPLE_CLIPS} clips: {'; '.join(beside)}" if beside else ""
+    chosen = f"computing in {choice.precision}{tried}"
     refused = [one for one in choice.measured if one.speed >= LEAST_GAIN and not one.accurate]
     if not refused:
         return chosen

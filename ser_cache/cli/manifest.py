@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
+from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -71,12 +72,15 @@ def manifest(
 
 def _keep_replaced(path: Path, made: Manifest) -> str:
     """Put the manifest that a new one replaces aside; returns what changes, in a line, or ""."""
-    from ser_cache.manifest import read_manifest, write_manifest
+    from ser_cache.manifest import read_manifest
 
+    if not path.exists():
+        return ""
     try:
         former = read_manifest(path)
-    except SerCacheError:
-        return ""  # none was there, or none that could be used
+    except SerCacheError as error:
+        aside = _put_aside(path)
+        return f"note: this replaced a manifest that could not be read ({error}); that one is now {aside}."
     before = {utterance.id: utterance for utterance in former.utterances}
     now = {utterance.id: utterance for utterance in made.utterances}
     counts = {
@@ -87,8 +91,7 @@ def _keep_replaced(path: Path, made: Manifest) -> str:
     changes = ", ".join(f"{count:,} {kind}" for kind, count in counts.items() if count)
     if not changes:
         return ""
-    aside = path.parent / "replaced" / path.name
-    write_manifest(aside, former)
+    aside = _put_aside(path)
     same = _is_deeper(before, now) or _is_deeper(now, before)
     moved = (
         " They are the same files below another ROOT; give the former to keep what is cached." if same else ""
@@ -97,6 +100,20 @@ def _keep_replaced(path: Path, made: Manifest) -> str:
         f"note: this replaced a manifest of {screen.count(len(before), 'utterance')}: {changes}; that one is "
         f"now {aside}.{moved}"
     )
+
+
+def _put_aside(path: Path) -> Path:
+    """Copy a manifest as it is to a name in replaced/ that is free, or holds the very same."""
+    from ser_cache.files import replacing
+
+    content = path.read_bytes()
+    aside, number = path.parent / "replaced" / path.name, 1
+    while aside.exists() and aside.read_bytes() != content:
+        number += 1
+        aside = aside.with_name(f"{path.stem}-{number}{path.suffix}")
+    with replacing(aside) as temporary:
+        temporary.write_bytes(content)
+    return aside
 
 
 def _is_deeper(ids: Collection[str], others: Collection[str]) -> bool:
@@ -188,8 +205,10 @@ def _failures(where: settings.Locations, corpus: str) -> dict[str, str]:
     path = _failures_file(where, corpus)
     if not path.exists():
         return {}
-    with path.open(encoding="utf-8", newline="") as file:
-        return {row["path"]: row["reason"] for row in csv.DictReader(file)}
+    with path.open(encoding="utf-8", errors="replace", newline="") as file, suppress(csv.Error):
+        rows = list(csv.DictReader(file))
+        return {row["path"]: row["reason"] for row in rows if row.get("path") and row.get("reason")}
+    return {}
 
 
 def _report_failures(

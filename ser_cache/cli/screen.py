@@ -23,6 +23,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from ser_cache.cli import interruption
 from ser_cache.errors import SerCacheError, UnknownNameError
 
 Job = TypeVar("Job")
@@ -172,7 +173,12 @@ class Bar:
     said: float
 
     def update(self, done: int, detail: str = "") -> None:
-        """Show that ``done`` of the total are finished, with a detail such as "41.7 s audio/s"."""
+        """Show that ``done`` of the total are finished, with a detail such as "41.7 s audio/s".
+
+        Raises:
+            KeyboardInterrupt: Ctrl-C was pressed and got lost.
+        """
+        interruption.raise_again()
         if self.progress is not None:
             self.progress.update(self.task, completed=done, total=self.total, detail=detail)
         elif monotonic() - self.said > SECONDS_BETWEEN_LINES:

@@ -3,7 +3,6 @@
 No audio is read and no weights are loaded, so ``--dry-run`` costs nothing.
 """
 
-import math
 import shutil
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -41,6 +40,8 @@ from ser_cache.store import (
     stored_frames,
 )
 
+_MOST_AVERAGED = 1_000_000  # frames, over five hours: each utterance is then its mean
+_MOST_BATCH_SECONDS = 1_000_000
 _MOST_THREADS = 8  # beyond these, decoding is ahead of any model
 
 
@@ -84,16 +85,18 @@ class ExtractionOptions:
             raise UnknownNameError("codec", self.codec, CODECS)
         if self.tier not in TIERS:
             raise UnknownNameError("tier", self.tier, TIERS)
-        if self.frame_average < 1:
-            raise CacheError(f"--frame-average is {self.frame_average}; it must be at least 1.")
+        if not 1 <= self.frame_average <= _MOST_AVERAGED:
+            raise CacheError(f"--frame-average is {self.frame_average}; it must be 1 to {_MOST_AVERAGED:,}.")
         if self.tier == "pooled" and (self.codec, self.frame_average) != (None, 1):
             raise CacheError(
                 "--tier pooled keeps time means in fp32 and no frames: --codec and --frame-average mean "
                 "nothing to it; leave them out."
             )
         seconds = self.batch_seconds
-        if seconds is not None and not (math.isfinite(seconds) and seconds > 0):
-            raise CacheError(f"--batch-seconds is {seconds}; it must be above 0.")
+        if seconds is not None and not 0 < seconds <= _MOST_BATCH_SECONDS:
+            raise CacheError(
+                f"--batch-seconds is {seconds:g}; it must be above 0 and at most {_MOST_BATCH_SECONDS:,}."
+            )
         if self.decode_threads < 1:
             raise CacheError(f"{self.decode_threads} decoding threads cannot decode; give at least 1.")
 
@@ -284,9 +287,10 @@ def _settle(
     if serves(comparable(cached, identity), wanted):
         return cached
     found = "; ".join(differences(comparable(cached, identity), wanted))
+    elsewhere = "--cache" if folder.parent.name.startswith("mfcc") else "--name"  # MFCC have one name
     raise StaleCacheError(
-        f"{folder} holds features made otherwise ({found}): choose another --name for these, or delete that "
-        "folder; nothing was changed."
+        f"{folder} holds features made otherwise ({found}): choose another {elsewhere} for these, or delete "
+        "that folder; nothing was changed."
     )
 
 

@@ -6,7 +6,7 @@ into memory (`reader`). Nothing a kill can interrupt changes the file's structur
 """
 
 from ser_cache.store.commands import Remake, remake_of
-from ser_cache.store.contents import cached_folders, current_rows, remove_leftovers, set_aside
+from ser_cache.store.contents import cached_folders, current_rows, remove_leftovers, set_aside, statuses
 from ser_cache.store.failures import FAILURES_FILE, read_failures
 from ser_cache.store.fingerprint import Fingerprint, differences, serves
 from ser_cache.store.listing import CacheSummary, summaries
@@ -94,6 +94,7 @@ __all__ = [
     "runs_within",
     "serves",
     "set_aside",
+    "statuses",
     "stored_frames",
     "summaries",
     "verify_part",

@@ -1,6 +1,8 @@
 """Which files below a cache are the cache's own, and which rows of its parts still count."""
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -77,3 +79,12 @@ def in_manifest(part: Part, utterances: Sequence["Utterance"]) -> NDArray[np.boo
     """Which rows of a part are of utterances that the manifest has, whatever their audio: a mask, (rows,)."""
     ids = {utterance.id for utterance in utterances}
     return np.array([id_ in ids for id_ in part.ids], dtype=np.bool_)
+
+
+def statuses(paths: Iterable[Path]) -> list[os.stat_result]:
+    """What the system knows of files, without those that a writer has deleted meanwhile."""
+    found = []
+    for path in paths:
+        with suppress(FileNotFoundError):
+            found.append(path.stat())
+    return found

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ser_cache.errors import CacheError
-from ser_cache.store.contents import current_rows, in_manifest
+from ser_cache.store.contents import current_rows, in_manifest, statuses
 from ser_cache.store.fingerprint import Fingerprint, differences
 from ser_cache.store.part import Part, open_part, part_paths, read_states
 from ser_cache.store.schema import DONE, FAILED, PENDING, SAMPLES_PER_HOUR, STATES
@@ -92,18 +92,22 @@ def summaries(
 def summarise(folder: Path, utterances: Sequence["Utterance"] | None = None) -> CacheSummary:
     """Summarise ``<cache>/<backbone>/<corpus>``, beside the manifest's utterances where they are known."""
     parts: list[Part] = []
+    found: dict[Path, NDArray[np.bytes_]] = {}
     problems: list[str] = []
     for path in part_paths(folder):
         try:
-            parts.append(open_part(path))
+            part = open_part(path)
+            found[part.path] = read_states(part)
+            parts.append(part)
         except CacheError as error:
-            problems.append(str(error))
+            if path.exists():  # else a merge or an rm beside us has deleted it
+                problems.append(str(error))
     for part in parts[1:]:
         disagreement = differences(parts[0].fingerprint, part.fingerprint)
         if disagreement:
             problems.append(f"{part.path.name} and {parts[0].path.name} disagree: {'; '.join(disagreement)}")
     first = parts[0] if parts else None
-    counts, hours = _count(parts, utterances)
+    counts, hours = _count(parts, [found[part.path] for part in parts], utterances)
     if counts[_UNKNOWN]:
         problems.append(f"rows of a damaged state: {counts[_UNKNOWN]}; run `ser extract` again to redo them.")
     return CacheSummary(
@@ -114,7 +118,7 @@ def summarise(folder: Path, utterances: Sequence["Utterance"] | None = None) -> 
         done=counts[DONE],
         failed=counts[FAILED],
         pending=counts[PENDING],
-        bytes=sum(path.stat().st_size for path in part_paths(folder)),
+        bytes=sum(status.st_size for status in statuses(part_paths(folder))),
         codec=str(first.fingerprint.storage["codec"]) if first else "",
         fingerprint=first.fingerprint if first else None,
         hours=hours,
@@ -124,11 +128,12 @@ def summarise(folder: Path, utterances: Sequence["Utterance"] | None = None) -> 
     )
 
 
-def _count(parts: Sequence[Part], utterances: Sequence["Utterance"] | None) -> tuple[dict[bytes, int], float]:
+def _count(
+    parts: Sequence[Part], found: Sequence[NDArray[np.bytes_]], utterances: Sequence["Utterance"] | None
+) -> tuple[dict[bytes, int], float]:
     """Rows in each state, and the hours of audio of the done ones; see `CacheSummary` for which rows."""
     counts = dict.fromkeys((DONE, FAILED, PENDING, _UNKNOWN, _ABSENT), 0)
     samples = 0
-    found = [read_states(part) for part in parts]
     for part, all_states, current in zip(parts, found, current_rows(parts, found), strict=True):
         counts[_UNKNOWN] += int(np.count_nonzero(~np.isin(all_states[current], STATES)))
         wanted = current

@@ -49,7 +49,9 @@ def folder_lock(folder: Path, *, enabled: bool = True) -> Iterator[None]:
     finally:
         if descriptor is not None:
             # Unlinked while still held: whoever opened the old file sees below that it is no longer the lock.
-            path.unlink(missing_ok=True)
+            # Where the folder was deleted meanwhile, the file of that name is somebody else's.
+            if _is_current(path, descriptor):
+                path.unlink(missing_ok=True)
             os.close(descriptor)
 
 

@@ -199,7 +199,8 @@ def read_states(part: Part) -> NDArray[np.bytes_]:
 
 def part_paths(folder: Path) -> list[Path]:
     """The parts of one corpus under one backbone, in the order in which they were made."""
-    return sorted(folder.glob("part-*.h5"))
+    # By number: as text, part-10000 would come before part-9999, and of two rows the older would count.
+    return sorted(folder.glob("part-*.h5"), key=lambda path: (len(path.name), path.name))
 
 
 def next_number(paths: Iterable[Path]) -> int:
@@ -257,13 +258,15 @@ def _build(
         file.attrs.update(attributes)
         for name, values in constant.items():
             file.create_dataset(name, data=values)
+        # The states lie before the features: a copy made from front to back while an extraction goes on then
+        # says no row is done whose features were not yet there.
+        _reserve_dataset(file, "state", (len(rows),), STATE_DTYPE)
+        _reserve_dataset(file, "checksum", (len(rows),), CHECKSUM_DTYPE)
         layers = len(fingerprint.layers)
         for field in fields(fingerprint.storage):
             _reserve_dataset(
                 file, field.name, field.shape(len(rows), sum(frames), layers, width), field.dtype
             )
-        _reserve_dataset(file, "checksum", (len(rows),), CHECKSUM_DTYPE)
-        _reserve_dataset(file, "state", (len(rows),), STATE_DTYPE)
         file["state"][:] = PENDING
         return {
             name: (position, int(file[name].size) * file[name].dtype.itemsize)

@@ -1,6 +1,5 @@
 """What a cache costs in disk space, and how to delete a part of it."""
 
-import os
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ser_cache.errors import CacheError
-from ser_cache.store.contents import current_rows, in_manifest, leftovers, own_files, set_aside
+from ser_cache.store.contents import current_rows, in_manifest, leftovers, own_files, set_aside, statuses
 from ser_cache.store.lock import LOCK_FILE, folder_lock
 from ser_cache.store.part import Part, open_part, part_paths, read_states, write_error
 from ser_cache.store.schema import SAMPLES_PER_HOUR
@@ -65,12 +64,14 @@ def measure(folder: Path, utterances: Sequence["Utterance"] | None = None) -> Us
         folder: ``<cache>/<backbone>[+variant]/<corpus>``.
         utterances: the manifest's utterances; None where it is not known.
     """
-    statuses = _statuses(own_files(folder))
+    files = statuses(own_files(folder))
     parts: list[Part] = []
+    states: list[NDArray[np.bytes_]] = []
     for path in part_paths(folder):
         with suppress(CacheError):
-            parts.append(open_part(path))
-    states = [read_states(part) for part in parts]
+            part = open_part(path)
+            states.append(read_states(part))
+            parts.append(part)
     current = current_rows(parts, states)
     hidden, pooled = (sum(_bytes(part, wanted) for part in parts) for wanted in (False, True))
     kept = current
@@ -83,11 +84,11 @@ def measure(folder: Path, utterances: Sequence["Utterance"] | None = None) -> Us
         corpus=folder.name,
         hidden=hidden,
         pooled=pooled,
-        other=sum(status.st_size for status in statuses) - hidden - pooled,
-        allocated=sum(status.st_blocks for status in statuses) * _BLOCK,
+        other=sum(status.st_size for status in files) - hidden - pooled,
+        allocated=sum(status.st_blocks for status in files) * _BLOCK,
         reclaimable=0 if unwanted else _reclaimable(parts, kept),
         unwanted=unwanted,
-        unused=sum(status.st_size for status in _statuses([*set_aside(folder), *leftovers(folder)])),
+        unused=sum(status.st_size for status in statuses([*set_aside(folder), *leftovers(folder)])),
         hours=samples / SAMPLES_PER_HOUR,
     )
 
@@ -120,15 +121,6 @@ def remove_folder(folder: Path, *, lock: bool = True) -> list[Path]:
         folder.rmdir()
         folder.parent.rmdir()
     return left
-
-
-def _statuses(paths: Sequence[Path]) -> list[os.stat_result]:
-    """What the system knows of files, without those that a writer has deleted meanwhile."""
-    found = []
-    for path in paths:
-        with suppress(FileNotFoundError):
-            found.append(path.stat())
-    return found
 
 
 def _bytes(part: Part, pooled: bool) -> int:

@@ -99,6 +99,7 @@ class PartWriter:
             _sync(self._descriptor)
         except OSError as error:
             raise write_error(self.part.path, error) from error
+        self._require_place()
         self._mark(dict.fromkeys(written, DONE) | dict.fromkeys(failed, FAILED))
         if unlisted is not None:
             raise write_error(self.part.path.with_name(FAILURES_FILE), unlisted) from unlisted
@@ -139,6 +140,18 @@ class PartWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _require_place(self) -> None:
+        """Refuse to count rows of a file that is no longer where it was: they are lost to everybody."""
+        try:
+            there = os.path.samestat(os.fstat(self._descriptor), self.part.path.stat())
+        except FileNotFoundError:
+            there = False
+        if not there:
+            raise CacheError(
+                f"{self.part.path} was deleted or replaced while it was being filled: run the same command "
+                "again."
+            )
 
     def _list(self, written: Sequence[int], failed: Mapping[int, str]) -> OSError | None:
         """Bring the failures file up to date; returns the error of a disk that refuses."""
