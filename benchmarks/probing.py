@@ -271,12 +271,13 @@ def report(case: Case, times: Times) -> None:
         own, loop = (f"{way} {head}" for way in ("probe", "loop"))
         seconds = f"{median(times[own]):.2f} | {median(times[loop]):,.0f}"
         print(f"| {head} | {seconds} | {_ratio(times, loop, own)} |")
+    singles, usual = (min(some, seeds) for some in (arguments.single_seeds, arguments.usual_seeds))
     print(
-        f"\nMeasured: {min(arguments.single_seeds, seeds)} of {seeds} seeds of the single runs; of the usual "
-        f"script {min(arguments.usual_seeds, seeds)} of {seeds} seeds and "
-        f"{min(arguments.usual_epochs, case.epochs)} of {case.epochs} epochs; of the loop {arguments.loop_steps} "
-        f"batches of {case.options.protocol.training.batch_size}. The rest is extrapolated: seeds by their "
-        "number, epochs at the mean of those after the first, the loop by seconds of audio."
+        f"\nMeasured: {singles} of {seeds} seeds of the single runs; of the usual script {usual} of {seeds} "
+        f"seeds and {min(arguments.usual_epochs, case.epochs)} of {case.epochs} epochs; of the loop "
+        f"{arguments.loop_steps} batches of {case.options.protocol.training.batch_size}. "
+        "The rest is extrapolated: seeds by their number, epochs at the mean of those after the first, the "
+        "loop by seconds of audio."
     )
 
 

@@ -2,7 +2,8 @@
 
 It is written as users of s3prl and of PEFT-SER's code write it, and with care: only the layers that a head
 reads leave the disk, batches are padded to their longest utterance and no further, the loss is read once an
-epoch, and worker processes are used where they pay. Nothing of ser_cache is in it but the score and the options.
+epoch, and worker processes are used where they pay. Nothing of ser_cache is in it but the score
+and the options.
 """
 
 from __future__ import annotations
