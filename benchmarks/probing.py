@@ -18,7 +18,7 @@ and take turns, `--rounds` times; a ratio is the median over the rounds of two t
   memory), runs the frozen backbone on it without gradients, pads its layers and trains the head; the
   validation side goes through the backbone in every epoch, the test side once. `--loop-steps` batches of each
   are timed after a warm-up, and scaled by their seconds of audio to all epochs. The forward is that of
-  `ser extract`, so the loop lacks nothing that the cache had.
+  `ser extract`, in the precision of the cache, so the loop lacks nothing that the cache had.
 - re-probing: one run of one head from the cache, seed 0.
 """
 
@@ -48,6 +48,7 @@ from ser_cache.backbones.loading import BackboneOptions
 from ser_cache.devices import choose_device
 from ser_cache.extraction import ExtractionOptions, choose_folder
 from ser_cache.extraction.opening import load_extractor
+from ser_cache.extraction.precision import cached_precision
 from ser_cache.extractor import Extractor
 from ser_cache.manifest import Manifest, path_of, read_manifest
 from ser_cache.probing import Features, ProbeOptions, probe
@@ -93,6 +94,7 @@ def main(words: Sequence[str] | None = None) -> None:
     root = arguments.root or settings.read_roots(where.manifests)[arguments.corpus]
     extractor = load_extractor(arguments.model, BackboneOptions(device=arguments.device))
     folder = choose_folder(where.cache, manifest.corpus, extractor, ExtractionOptions())
+    extractor = extractor.at_precision(cached_precision(folder) or "fp32")
     with (
         tempfile.TemporaryDirectory(dir=arguments.folder) as name,
         open_features(folder, manifest.utterances) as features,
