@@ -1,11 +1,16 @@
 import json
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
+import torch
+from naive_heads import NAIVE
 from small_corpora import PATTERN, write_tone_corpus
 from small_models import save_whisper
 
 from ser_cache import cli
+from ser_cache.heads import HeadOptions
+from ser_cache.training import Sides, TrainingOptions
 
 
 @pytest.fixture(scope="module")
@@ -126,6 +131,74 @@ def test_a_benchmark_runs_without_data(script, tmp_path, capsys, monkeypatch, na
     monkeypatch.setattr("sys.argv", [name, *(word.format(model=model) for word in arguments)])
     script(name).main()
     assert says in capsys.readouterr().out
+
+
+def test_one_pass_is_measured_against_everything_else(corpus, script, capsys, tmp_path):
+    probing = script("probing")
+    model = save_whisper(tmp_path / "small-whisper")
+    places = ["--manifests", str(corpus.home / "m"), "--cache", str(tmp_path / "cache")]
+    assert cli.run(["extract", "--model", str(model), "--corpus", "tones", *places]) == 0
+    capsys.readouterr()
+    little = ["--rounds", "2", "--seeds", "2", "--epochs", "3", "--usual-epochs", "2", "--single-seeds", "1"]
+    little += ["--loop-steps", "1", "--workers", "0", "--json", str(tmp_path / "times.json")]
+    probing.main([str(model), "tones", *places, *little])
+    said = capsys.readouterr().out
+    assert [row[0] for row in table(said, "One pass")] == [
+        "one pass",
+        "6 single runs",
+        "6 runs of the usual script",
+        "one multilayer run",
+    ]
+    assert [row[0] for row in table(said, "Re-probing")] == ["linear", "nonlinear", "multilayer"]
+    assert "1 of 2 seeds of the single runs" in said
+    times = json.loads((tmp_path / "times.json").read_text())
+    assert {len(rounds) for rounds in times.values()} == {2}
+    assert times["single runs"] == pytest.approx(
+        [2 * sum(times[f"probe {head}"][r] for head in probing.HEADS) for r in range(2)]
+    )
+
+
+def test_times_are_extrapolated_by_the_epochs_after_the_first(script):
+    run = script("usual_training").UsualRun
+    # 1 for the setup, 9 + 4 + 6 for three epochs, 7 more at (4 + 6) / 2 each, 2 for the test.
+    assert run(1.0, (9.0, 4.0, 6.0), 2.0, 0.5).seconds_for(10) == 1 + 19 + 7 * 5 + 2
+    assert run(1.0, (9.0,), 2.0, 0.5).seconds_for(3) == 1 + 9 + 2 * 9 + 2
+    assert run(1.0, (9.0, 4.0), 2.0, 0.5).seconds_for(2) == 1 + 13 + 2
+
+
+@pytest.mark.parametrize("name", ["linear", "nonlinear", "multilayer"])
+def test_the_usual_script_trains_the_same_head(script, name):
+    usual = script("usual_training")
+    rng = np.random.default_rng(0)
+    states = [rng.normal(size=(3, int(n), 7)) for n in rng.integers(1, 9, 5)]
+    head = usual.UsualHead(name, 3, 7, 4, HeadOptions(hidden=6)).eval()
+    linears = [part for part in head.modules() if isinstance(part, torch.nn.Linear)]
+    names = (
+        ("project", "classify") if name == "linear" else ("first", "second", "third", "pooled", "classify")
+    )
+    parameters = {"mix": np.array([0.5, -1.0, 0.2])}
+    for key, linear in zip(names, linears, strict=True):
+        parameters |= {f"{key}.{part}": value.numpy() for part, value in linear.state_dict().items()}
+    if head.mix is not None:
+        head.mix.data = torch.tensor([0.5, -1.0, 0.2])
+    padded, lengths, _ = usual.pad([(torch.from_numpy(one).float(), 0) for one in states])
+    expected = [NAIVE[name](parameters, one)[0] for one in states]
+    np.testing.assert_allclose(head(padded, lengths).detach(), expected, rtol=0, atol=1e-5)
+
+
+def test_the_usual_script_learns_from_files(script, tmp_path):
+    usual = script("usual_training")
+    rng = np.random.default_rng(0)
+    labels = np.arange(60) % 3
+    files = [tmp_path / f"{place}.npy" for place in range(60)]
+    for file, label in zip(files, labels, strict=True):
+        np.save(file, (rng.normal(size=(2, 4, 8)) + 3 * np.eye(3, 8)[label]).astype(np.float32))
+    sides = Sides(*np.split(np.arange(60), [36, 48]))
+    case = usual.UsualCase(files, labels, sides, 3, torch.device("cpu"))
+    options = TrainingOptions(epochs=12, learning_rate=1e-2, batch_size=8)
+    run = usual.train_usually(case, "multilayer", HeadOptions(hidden=16), options, seed=0, workers=0)
+    assert len(run.epochs) == 12
+    assert run.macro_f1 > 0.9
 
 
 @pytest.mark.slow
