@@ -1,0 +1,256 @@
+"""How often a 95% confidence interval holds the truth, on simulated predictions with speaker effects.
+
+Trained models are held fixed and speakers are drawn anew, trial after trial. The truth is the score of these
+models, averaged over their seeds, on infinitely many speakers of the same kind: what a reader takes the number
+for who never meets the speakers tested here. Nothing is trained and no data are needed.
+
+    python benchmarks/coverage.py                                  # the table of docs/statistics.md
+    python benchmarks/coverage.py --methods all --speakers 3,6,12,24   # beside the alternatives
+    python benchmarks/coverage.py --folds                          # models trained anew for every fold
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+from machine import machine
+from numpy.typing import NDArray
+from scipy.special import ndtr, ndtri, stdtrit
+
+from ser_cache import metrics
+from ser_cache.files import write_text
+from ser_cache.statistics import Statistic, speaker_interval
+
+Counts = NDArray[np.int64]
+Values = NDArray[np.float64]
+
+SPEAKERS = (3, 4, 5, 6, 8, 10, 12, 16, 24, 48, 91)
+LEVEL = 0.95
+DRAWS = 400
+POPULATION = 100_000
+SCORES: dict[str, Statistic] = {
+    "UA": metrics.unweighted_average_recall,
+    "WA": metrics.accuracy,
+    "macro F1": lambda counts: metrics.macro_f1(counts, np.ones(counts.shape[-1], dtype=np.bool_)),
+    "weighted F1": metrics.weighted_f1,
+}
+
+
+@dataclass(frozen=True)
+class World:
+    """A kind of corpus and of models, from which trials are drawn.
+
+    Logits of what is predicted for an utterance: ``skill`` for the right class, plus a speaker's ease (normal,
+    ``ease``, for the right class), a speaker's confusions (normal, ``confusions``, per truth and prediction),
+    a model's own confusions (normal, ``models``; fixed) and a speaker's with this model (normal, half that).
+
+    Attributes:
+        classes: k.
+        skill: how much likelier the right class is, in logits.
+        utterances: per speaker, the median.
+        unequal: standard deviation of the logarithm of the number of utterances per speaker.
+        imbalance: the most frequent class is so many times the rarest.
+        absent: chance that a speaker has no utterance of the last class.
+        ease: spread of speakers in being recognised at all.
+        confusions: spread of speakers in what is taken for what.
+        models: spread of seeds in what is taken for what.
+        seeds: models that share the speakers.
+        shared: share of utterances that all seeds answer alike.
+    """
+
+    classes: int
+    skill: float
+    utterances: int
+    unequal: float = 0.0
+    imbalance: float = 1.0
+    absent: float = 0.0
+    ease: float = 0.7
+    confusions: float = 0.5
+    models: float = 0.3
+    seeds: int = 3
+    shared: float = 0.5
+
+
+WORLDS = {
+    "acted": World(classes=7, skill=2.2, utterances=84),
+    "crowd": World(classes=6, skill=2.2, utterances=80, unequal=0.3, imbalance=1.3, seeds=5),
+    "talk": World(classes=4, skill=1.2, utterances=60, unequal=0.7, imbalance=4, seeds=1),
+    "near 1": World(classes=4, skill=5.0, utterances=40, unequal=0.3),
+    "rare": World(classes=5, skill=2.0, utterances=50, unequal=0.5, imbalance=4, absent=0.6),
+}
+"""Acted corpora with a script (EMOVO), many speakers with unequal shares (CREMA-D), spontaneous speech with
+few emotions and very unequal speakers (IEMOCAP's kind), scores near their ceiling, and an emotion that most
+speakers never express."""
+
+
+def draw(world: World, models: Values, speakers: int, rng: np.random.Generator) -> tuple[Values, Values, Values]:
+    """Speakers of a world.
+
+    Returns:
+        Expected utterances per class (speakers, k); probabilities of what all seeds predict where they agree,
+        (speakers, k, k), and of what each predicts alone, (seeds, speakers, k, k).
+    """
+    k = world.classes
+    share = np.geomspace(world.imbalance, 1, k)
+    size = world.utterances * np.exp(world.unequal * rng.standard_normal((speakers, 1)))
+    expected = size * share / share.sum()
+    expected[:, -1] *= rng.random(speakers) >= world.absent
+    logits = world.skill * np.eye(k) + world.confusions * rng.standard_normal((speakers, k, k))
+    logits += world.ease * rng.standard_normal((speakers, 1, 1)) * np.eye(k)
+    own = logits + models[:, None]
+    own += world.models / 2 * rng.standard_normal(own.shape)
+    return expected, softmax(logits + models.mean(axis=0)), softmax(own)
+
+
+def softmax(logits: Values) -> Values:
+    """Probabilities over the last axis."""
+    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=-1, keepdims=True))
+
+
+def trial(world: World, models: Values, speakers: int, rng: np.random.Generator) -> Counts:
+    """Confusion counts of one draw of speakers, (seeds, speakers, k, k), with at least one utterance each."""
+    expected, together, alone = draw(world, models, speakers, rng)
+    count = np.round(expected).astype(np.int64)
+    count[:, 0] = np.maximum(count[:, 0], 1)
+    agreed = rng.binomial(count, world.shared)
+    same = rng.multinomial(agreed, together)
+    return np.asarray(same + rng.multinomial(np.broadcast_to(count - agreed, alone.shape[:-1]), alone))
+
+
+def truth(world: World, models: Values, rng: np.random.Generator) -> dict[str, float]:
+    """Every score on very many speakers, averaged over the seeds."""
+    total = np.zeros((len(models), world.classes, world.classes))
+    for _ in range(POPULATION // 2000):
+        expected, together, alone = draw(world, models, 2000, rng)
+        count = np.round(expected)
+        count[:, 0] = np.maximum(count[:, 0], 1)
+        mixed = world.shared * together + (1 - world.shared) * alone
+        total += np.einsum("sc,mscp->mcp", count, mixed)
+    return {name: float(np.mean(statistic(total))) for name, statistic in SCORES.items()}
+
+
+# Intervals. Each takes counts (seeds, speakers, k, k), a statistic and a generator, and returns both ends.
+
+Method = Callable[[Counts, Statistic, np.random.Generator], tuple[float, float]]
+
+
+def ours(counts: Counts, statistic: Statistic, _: np.random.Generator) -> tuple[float, float]:
+    """What ``ser probe`` reports."""
+    found = speaker_interval(counts, statistic, LEVEL)
+    assert found is not None
+    return found.low, found.high
+
+
+def utterances(counts: Counts, statistic: Statistic, _: np.random.Generator) -> tuple[float, float]:
+    """As if utterances were independent: the jackknife over them, with the normal distribution.
+
+    Seeds are taken as answering alike, which is generous: independent seeds would make it narrower still.
+    """
+    whole = counts.sum(axis=1)
+    k, total = whole.shape[-1], int(whole[0].sum())
+    one = np.eye(k * k, dtype=np.int64).reshape(k * k, k, k)
+    weight = whole.reshape(len(whole), -1)
+    without = np.where(weight > 0, statistic(np.maximum(whole[:, None] - one, 0)), 0.0)
+    centre = (without * weight).sum(axis=1, keepdims=True) / total
+    variance = (total - 1) / total * np.mean(np.sum(weight * (without - centre) ** 2, axis=1))
+    return around(float(np.mean(statistic(whole))), float(np.sqrt(variance)) * ndtri(0.5 + LEVEL / 2))
+
+
+def around(centre: float, half: float) -> tuple[float, float]:
+    """An interval cut at 0 and 1."""
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def left_out(counts: Counts, statistic: Statistic) -> tuple[float, Values]:
+    """The score, and the scores without each speaker, (speakers,); means over seeds."""
+    whole = counts.sum(axis=1)
+    return float(np.mean(statistic(whole))), np.mean(statistic(whole[:, None] - counts), axis=0)
+
+
+def jackknife_error(without: Values) -> float:
+    """Standard error from the scores without each speaker."""
+    n = len(without)
+    return float(np.sqrt((n - 1) / n * np.sum((without - without.mean()) ** 2)))
+
+
+def plain_t(counts: Counts, statistic: Statistic, _: np.random.Generator) -> tuple[float, float]:
+    """Jackknife over speakers, t with speakers - 1."""
+    centre, without = left_out(counts, statistic)
+    return around(centre, jackknife_error(without) * stdtrit(len(without) - 1, 0.5 + LEVEL / 2))
+
+
+def effective_t(counts: Counts, statistic: Statistic, _: np.random.Generator) -> tuple[float, float]:
+    """Jackknife over speakers, t with Satterthwaite's degrees of freedom for speakers of unequal weight."""
+    centre, without = left_out(counts, statistic)
+    share = counts[0].sum(axis=(-1, -2)) / counts[0].sum()
+    half = jackknife_error(without) * stdtrit(satterthwaite(share), 0.5 + LEVEL / 2)
+    return around(centre, half)
+
+
+def satterthwaite(share: Values) -> float:
+    """Degrees of freedom of sum (w_s e_s)^2, e the residuals of equally spread speakers (Bell-McCaffrey)."""
+    n = len(share)
+    maker = np.eye(n) - share  # residuals from the weighted mean
+    form = maker.T * (share / (1 - share)) ** 2 @ maker
+    return float(np.trace(form) ** 2 / np.sum(form * form))
+
+
+def logit_t(counts: Counts, statistic: Statistic, _: np.random.Generator) -> tuple[float, float]:
+    """Jackknife over speakers on the logit scale, t with speakers - 1; never leaves 0..1."""
+    centre, without = left_out(counts, statistic)
+    edge = 0.5 / counts[0].sum()
+    low, high = (np.log(v / (1 - v)) for v in (np.clip(centre, edge, 1 - edge), np.clip(without, edge, 1 - edge)))
+    half = jackknife_error(np.asarray(high)) * stdtrit(len(without) - 1, 0.5 + LEVEL / 2)
+    return tuple(float(1 / (1 + np.exp(-v))) for v in (low - half, low + half))  # type: ignore[return-value]
+
+
+def normal(counts: Counts, statistic: Statistic, _: np.random.Generator) -> tuple[float, float]:
+    """Jackknife over speakers with the normal distribution instead of t."""
+    centre, without = left_out(counts, statistic)
+    return around(centre, jackknife_error(without) * float(ndtri(0.5 + LEVEL / 2)))
+
+
+def resampled(counts: Counts, statistic: Statistic, rng: np.random.Generator) -> Values:
+    """Scores of bootstrap draws of speakers, sorted, (draws,)."""
+    n = counts.shape[1]
+    weights = rng.multinomial(n, np.full(n, 1 / n), size=DRAWS).astype(np.float64)
+    totals = np.tensordot(weights, counts.astype(np.float64), axes=(1, 1))
+    return np.sort(np.mean(statistic(totals), axis=1))
+
+
+def percentile(counts: Counts, statistic: Statistic, rng: np.random.Generator) -> tuple[float, float]:
+    """Percentile bootstrap over speakers."""
+    low, high = np.quantile(resampled(counts, statistic, rng), [0.5 - LEVEL / 2, 0.5 + LEVEL / 2])
+    return float(low), float(high)
+
+
+def bca(counts: Counts, statistic: Statistic, rng: np.random.Generator) -> tuple[float, float]:
+    """Bias-corrected and accelerated bootstrap over speakers (Efron 1987)."""
+    centre, without = left_out(counts, statistic)
+    scores = resampled(counts, statistic, rng)
+    below = np.clip(np.mean(scores < centre), 1 / DRAWS, 1 - 1 / DRAWS)
+    bias = ndtri(below)
+    away = without.mean() - without
+    spread = np.sum(away**2) ** 1.5
+    speed = np.sum(away**3) / (6 * spread) if spread > 0 else 0.0
+    ends = bias + ndtri(np.array([0.5 - LEVEL / 2, 0.5 + LEVEL / 2]))
+    low, high = np.quantile(scores, ndtr(bias + ends / (1 - speed * ends)))
+    return float(low), float(high)
+
+
+METHODS: dict[str, Method] = {
+    "ser_cache": ours,
+    "utterances": utterances,
+    "jackknife t": plain_t,
+    "jackknife normal": normal,
+    "jackknife effective t": effective_t,
+    "jackknife logit t": logit_t,
+    "bootstrap percentile": percentile,
+    "bootstrap BCa": bca,
+}
