@@ -1,8 +1,8 @@
 """How often a 95% confidence interval holds the truth, on simulated predictions with speaker effects.
 
 Trained models are held fixed and speakers are drawn anew, trial after trial. The truth is the score of these
-models, averaged over their seeds, on infinitely many speakers of the same kind: what a reader takes the number
-for who never meets the speakers tested here. Nothing is trained and no data are needed.
+models, averaged over their seeds, on infinitely many speakers of the same kind: what a reader who will never
+meet the speakers tested here takes the number for. Nothing is trained and no data are needed.
 
     python benchmarks/coverage.py                                  # the table of docs/statistics.md
     python benchmarks/coverage.py --methods all --speakers 3,6,12,24   # beside the alternatives
@@ -12,8 +12,8 @@ for who never meets the speakers tested here. Nothing is trained and no data are
 import argparse
 import json
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import perf_counter
 
@@ -22,7 +22,7 @@ from machine import machine
 from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri, stdtrit
 
-from ser_cache import metrics
+from ser_cache import metrics, statistics
 from ser_cache.files import write_text
 from ser_cache.statistics import Statistic, speaker_interval
 
@@ -45,9 +45,9 @@ SCORES: dict[str, Statistic] = {
 class World:
     """A kind of corpus and of models, from which trials are drawn.
 
-    Logits of what is predicted for an utterance: ``skill`` for the right class, plus a speaker's ease (normal,
-    ``ease``, for the right class), a speaker's confusions (normal, ``confusions``, per truth and prediction),
-    a model's own confusions (normal, ``models``; fixed) and a speaker's with this model (normal, half that).
+    Logits of what is predicted for an utterance: ``skill`` for the right class, plus, all normal, a speaker's
+    ease (``ease``, for the right class), a speaker's confusions (``confusions``, per truth and prediction), a
+    model's own confusions (``models``; held fixed) and a speaker's with this model (half of ``models``).
 
     Attributes:
         classes: k.
@@ -81,14 +81,20 @@ WORLDS = {
     "crowd": World(classes=6, skill=2.2, utterances=80, unequal=0.3, imbalance=1.3, seeds=5),
     "talk": World(classes=4, skill=1.2, utterances=60, unequal=0.7, imbalance=4, seeds=1),
     "near 1": World(classes=4, skill=5.0, utterances=40, unequal=0.3),
+    "perfect": World(classes=4, skill=7.5, utterances=40, unequal=0.3),
     "rare": World(classes=5, skill=2.0, utterances=50, unequal=0.5, imbalance=4, absent=0.6),
 }
 """Acted corpora with a script (EMOVO), many speakers with unequal shares (CREMA-D), spontaneous speech with
-few emotions and very unequal speakers (IEMOCAP's kind), scores near their ceiling, and an emotion that most
-speakers never express."""
+few emotions and very unequal speakers, scores near their ceiling, all but at it, and an emotion that most
+speakers never express, so that a single one may be all there is of it."""
+
+USUAL = tuple(name for name in WORLDS if name != "perfect")
+"""Without the one in which all speakers together make a handful of errors: no method's theory holds there."""
 
 
-def draw(world: World, models: Values, speakers: int, rng: np.random.Generator) -> tuple[Values, Values, Values]:
+def draw(
+    world: World, models: Values, speakers: int, rng: np.random.Generator
+) -> tuple[Values, Values, Values]:
     """Speakers of a world.
 
     Returns:
@@ -185,35 +191,22 @@ def plain_t(counts: Counts, statistic: Statistic, _: np.random.Generator) -> tup
     return around(centre, jackknife_error(without) * stdtrit(len(without) - 1, 0.5 + LEVEL / 2))
 
 
-def effective_t(counts: Counts, statistic: Statistic, _: np.random.Generator) -> tuple[float, float]:
-    """Jackknife over speakers, t with Satterthwaite's degrees of freedom for speakers of unequal weight."""
+def wilson_t(counts: Counts, statistic: Statistic, _: np.random.Generator) -> tuple[float, float]:
+    """Wilson's interval from the plain jackknife, t with speakers - 1: ours, were all shares equal."""
     centre, without = left_out(counts, statistic)
-    share = counts[0].sum(axis=(-1, -2)) / counts[0].sum()
-    half = jackknife_error(without) * stdtrit(satterthwaite(share), 0.5 + LEVEL / 2)
-    return around(centre, half)
-
-
-def satterthwaite(share: Values) -> float:
-    """Degrees of freedom of sum (w_s e_s)^2, e the residuals of equally spread speakers (Bell-McCaffrey)."""
-    n = len(share)
-    maker = np.eye(n) - share  # residuals from the weighted mean
-    form = maker.T * (share / (1 - share)) ** 2 @ maker
-    return float(np.trace(form) ** 2 / np.sum(form * form))
+    quantile = float(stdtrit(len(without) - 1, 0.5 + LEVEL / 2))
+    return statistics._wilson(centre, jackknife_error(without) ** 2, quantile, int(counts[0].sum()))
 
 
 def logit_t(counts: Counts, statistic: Statistic, _: np.random.Generator) -> tuple[float, float]:
     """Jackknife over speakers on the logit scale, t with speakers - 1; never leaves 0..1."""
     centre, without = left_out(counts, statistic)
     edge = 0.5 / counts[0].sum()
-    low, high = (np.log(v / (1 - v)) for v in (np.clip(centre, edge, 1 - edge), np.clip(without, edge, 1 - edge)))
+    low, high = (
+        np.log(v / (1 - v)) for v in (np.clip(centre, edge, 1 - edge), np.clip(without, edge, 1 - edge))
+    )
     half = jackknife_error(np.asarray(high)) * stdtrit(len(without) - 1, 0.5 + LEVEL / 2)
     return tuple(float(1 / (1 + np.exp(-v))) for v in (low - half, low + half))  # type: ignore[return-value]
-
-
-def normal(counts: Counts, statistic: Statistic, _: np.random.Generator) -> tuple[float, float]:
-    """Jackknife over speakers with the normal distribution instead of t."""
-    centre, without = left_out(counts, statistic)
-    return around(centre, jackknife_error(without) * float(ndtri(0.5 + LEVEL / 2)))
 
 
 def resampled(counts: Counts, statistic: Statistic, rng: np.random.Generator) -> Values:
@@ -247,10 +240,187 @@ def bca(counts: Counts, statistic: Statistic, rng: np.random.Generator) -> tuple
 METHODS: dict[str, Method] = {
     "ser_cache": ours,
     "utterances": utterances,
-    "jackknife t": plain_t,
-    "jackknife normal": normal,
-    "jackknife effective t": effective_t,
-    "jackknife logit t": logit_t,
+    "jackknife, t": plain_t,
+    "jackknife, t on the logit scale": logit_t,
+    "jackknife, t, Wilson": wilson_t,
     "bootstrap percentile": percentile,
     "bootstrap BCa": bca,
 }
+
+
+# Trials
+
+
+@dataclass
+class Tally:
+    """How often the intervals of one method held the truth, and how wide they were, per score."""
+
+    trials: int
+    held: dict[str, int]
+    width: dict[str, float]
+
+    def share(self, score: str) -> float:
+        """Percent of the trials."""
+        return 100 * self.held[score] / self.trials
+
+    def mean_width(self, score: str) -> float:
+        """In percentage points."""
+        return 100 * self.width[score] / self.trials
+
+
+def simulate(world: str, speakers: int, methods: Sequence[str], trials: int) -> dict[str, Tally]:
+    """Draw speakers again and again for the same models; returns a tally per method."""
+    number = list(WORLDS).index(world)
+    settings = WORLDS[world]
+    rng = np.random.default_rng([0, number])
+    models = settings.models * rng.standard_normal((settings.seeds, settings.classes, settings.classes))
+    true = truth(settings, models, rng)
+    rng = np.random.default_rng([1, number, speakers])
+    draws = (trial(settings, models, speakers, rng) for _ in range(trials))
+    return tally(draws, true, methods, trials)
+
+
+def tally(
+    draws: Iterable[Counts], true: Mapping[str, float], methods: Sequence[str], trials: int
+) -> dict[str, Tally]:
+    """Every method on every draw."""
+    found = {name: Tally(trials, dict.fromkeys(SCORES, 0), dict.fromkeys(SCORES, 0.0)) for name in methods}
+    rng = np.random.default_rng(2)
+    for counts in draws:
+        for method, of_method in found.items():
+            for name, statistic in SCORES.items():
+                low, high = METHODS[method](counts, statistic, rng)
+                of_method.held[name] += low <= true[name] <= high
+                of_method.width[name] += high - low
+    return found
+
+
+# Models trained anew for every fold
+
+
+def leave_one_out(speakers: int, rng: np.random.Generator) -> Counts:
+    """Nearest class mean, each speaker tested by the model of all others, (1, speakers, k, k).
+
+    Four classes in eight dimensions, ten utterances per speaker and class; speakers shift all their
+    utterances, and each class again.
+    """
+    k, width, each = 4, 8, 10
+    centres = np.eye(k, width) * 1.6
+    shift = 0.5 * rng.standard_normal((speakers, 1, 1, width))
+    own = 0.5 * rng.standard_normal((speakers, k, 1, width))
+    points = centres[:, None] + shift + own + rng.standard_normal((speakers, k, each, width))
+    sums = points.sum(axis=2)
+    means = (sums.sum(axis=0) - sums) / (each * (speakers - 1))  # of the other speakers
+    distance = np.sum((points[:, :, :, None] - means[:, None, None]) ** 2, axis=-1)
+    predicted = distance.argmin(axis=-1)
+    return np.stack([(predicted == name).sum(axis=2) for name in range(k)], axis=-1)[None]
+
+
+def simulate_folds(speakers: int, methods: Sequence[str], trials: int) -> dict[str, Tally]:
+    """The truth is the expected score of such a study: other speakers to train on, and others to test."""
+    rng = np.random.default_rng([3, speakers])
+    scores = np.array(
+        [
+            [float(of(leave_one_out(speakers, rng).sum(axis=1))[0]) for of in SCORES.values()]
+            for _ in range(4000)
+        ]
+    )
+    true = dict(zip(SCORES, scores.mean(axis=0).tolist(), strict=True))
+    rng = np.random.default_rng([4, speakers])
+    return tally((leave_one_out(speakers, rng) for _ in range(trials)), true, methods, trials)
+
+
+# Tables
+
+Results = dict[str, dict[int, dict[str, Tally]]]
+"""World, speakers, method."""
+
+
+def coverage_table(results: Results, method: str) -> str:
+    """Rows are numbers of speakers; the lowest and the highest coverage of any world, in percent."""
+    rows = []
+    for speakers in next(iter(results.values())):
+        tallies = [by_speakers[speakers] for by_speakers in results.values()]
+        cells = [between([found[method].share(score) for found in tallies]) for score in SCORES]
+        rows.append([str(speakers), *cells])
+    return markdown(["speakers", *SCORES], rows)
+
+
+def world_table(results: Results, method: str, score: str) -> str:
+    """Rows are numbers of speakers, columns worlds: coverage and, in brackets, mean width in points."""
+    rows = [
+        [str(speakers), *(cell(by_speakers[speakers][method], score) for by_speakers in results.values())]
+        for speakers in next(iter(results.values()))
+    ]
+    return markdown(["speakers", *results], rows)
+
+
+def method_table(results: Results, score: str) -> str:
+    """Rows are methods, columns numbers of speakers: lowest to highest coverage, mean width over worlds."""
+    first = next(iter(results.values()))
+    rows = []
+    for method in next(iter(first.values())):
+        cells = []
+        for speakers in first:
+            tallies = [by_speakers[speakers][method] for by_speakers in results.values()]
+            width = float(np.mean([found.mean_width(score) for found in tallies]))
+            cells.append(f"{between([found.share(score) for found in tallies])} ({width:.1f})")
+        rows.append([method, *cells])
+    return markdown(["interval", *map(str, first)], rows)
+
+
+def cell(found: Tally, score: str) -> str:
+    """Coverage and mean width."""
+    return f"{found.share(score):.1f} ({found.mean_width(score):.1f})"
+
+
+def between(values: Sequence[float]) -> str:
+    """The range of several percentages."""
+    low, high = min(values), max(values)
+    return f"{low:.1f}" if len(values) == 1 else f"{low:.1f} to {high:.1f}"
+
+
+def markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table, names to the left and figures to the right."""
+    lines = [columns, ["---", *["---:"] * (len(columns) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Simulate and print the tables."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--trials", type=int, default=1000, help="[default: 1000]")
+    parser.add_argument("--speakers", default=",".join(map(str, SPEAKERS)), help="[default: %(default)s]")
+    parser.add_argument("--methods", default="ser_cache,utterances", help="or all [default: %(default)s]")
+    parser.add_argument("--worlds", default=",".join(USUAL), help="or perfect [default: %(default)s]")
+    parser.add_argument("--folds", action="store_true", help="train a model per speaker left out")
+    parser.add_argument("--json", type=Path, help="write every figure to this file too")
+    chosen = parser.parse_args(arguments)
+    methods = list(METHODS) if chosen.methods == "all" else chosen.methods.split(",")
+    worlds = ["leave one speaker out"] if chosen.folds else chosen.worlds.split(",")
+    results: Results = {world: {} for world in worlds}
+    for world in worlds:
+        for speakers in map(int, chosen.speakers.split(",")):
+            started = perf_counter()
+            results[world][speakers] = (
+                simulate_folds(speakers, methods, chosen.trials)
+                if chosen.folds
+                else simulate(world, speakers, methods, chosen.trials)
+            )
+            print(f"{world}, {speakers} speakers: {perf_counter() - started:.0f} s", file=sys.stderr)
+    print(f"{machine('numpy', 'scipy')}; {chosen.trials:,} trials each\n")
+    for method in methods:
+        print(f"### Coverage of {method}, percent\n\n{coverage_table(results, method)}\n")
+        if len(worlds) > 1:
+            shown = world_table(results, method, "macro F1")
+            print(f"### {method}: macro F1 by kind of corpus, coverage (mean width)\n\n{shown}\n")
+    if len(methods) > 2:
+        print(f"### UA: lowest to highest coverage (mean width)\n\n{method_table(results, 'UA')}")
+    if chosen.json:
+        write_text(chosen.json, json.dumps(results, indent=1, default=asdict) + "\n")
+
+
+if __name__ == "__main__":
+    main()
