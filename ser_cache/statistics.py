@@ -107,21 +107,20 @@ def speaker_interval(
     # error; CR2 takes back the half of that which makes the variance right on average.
     influence = (without - without.mean()) * np.sqrt((1 - share) / (1 - 1 / speakers))
     variance = (speakers - 1) / speakers * float(np.sum(influence**2))
-    from scipy.special import stdtrit  # half a second, which only a finished run should pay
-
-    quantile = float(stdtrit(_degrees_of_freedom(share), 0.5 + level / 2))
+    degrees = _satterthwaite(share / np.sqrt(1 - share), share)
+    quantile = t_quantile(degrees, 0.5 + level / 2)
     low, high = _wilson(score, variance, quantile, int(utterances.sum()))
     return Interval(low, high, level, speakers)
 
 
-def _degrees_of_freedom(share: NDArray[np.float64]) -> float:
-    """Of a CR2 variance over clusters with these shares, by Satterthwaite's approximation.
+def _satterthwaite(weight: NDArray[np.float64], share: NDArray[np.float64]) -> float:
+    """Degrees of freedom of a sum of squares over speakers, each residual multiplied by a weight.
 
     Bell and McCaffrey's rule where all that speakers differ by is their own level (Imbens and Kolesar, Review
-    of Economics and Statistics 98, 2016): the variance estimate is a sum of squares of correlated normals.
+    of Economics and Statistics 98, 2016): such a sum has the moments of a chi-squared with so many.
     """
     deviation = np.eye(len(share)) - share  # of each speaker from the mean over utterances
-    part = (share / np.sqrt(1 - share))[:, None] * deviation
+    part = weight[:, None] * deviation
     form = part @ part.T
     return float(np.trace(form) ** 2 / np.sum(form * form))
 
@@ -139,3 +138,32 @@ def _wilson(score: float, variance: float, quantile: float, utterances: int) -> 
     half = math.sqrt(widening * binomial + widening**2 / 4) / (1 + widening)
     # Rounding must not push an end past the score, nor past 0 and 1.
     return max(0.0, min(score, centre - half)), min(1.0, max(score, centre + half))
+
+
+def bootstrap_correction(share: NDArray[np.float64]) -> tuple[float, float]:
+    """What a bootstrap over units needs that have these shares of the utterances, (units,).
+
+    Drawing units with replacement gives a variance that is too small, by (n - 1) / n for equal shares.
+
+    Returns:
+        By how much to multiply the variance, and its degrees of freedom (Bell and McCaffrey's, as for
+        :func:`speaker_interval`).
+    """
+    if np.ptp(share) == 0:  # also spares utterances, thousands of them, the matrix below
+        return len(share) / (len(share) - 1), len(share) - 1.0
+    expected = share**2 @ (1 - 2 * share + share @ share)
+    return float(share @ share / expected), _satterthwaite(share, share)
+
+
+def t_quantile(degrees: float, probability: float) -> float:
+    """Of Student's t; the degrees of freedom need not be whole."""
+    from scipy.special import stdtrit  # half a second, which only a finished run should pay
+
+    return float(stdtrit(degrees, probability))
+
+
+def t_two_sided(value: float, degrees: float) -> float:
+    """The two-sided p value of a t statistic."""
+    from scipy.special import stdtr
+
+    return float(2 * stdtr(degrees, -abs(value)))

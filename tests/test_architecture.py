@@ -40,6 +40,7 @@ LAYERS = {
     "protocols": 5,
     "results": 5,
     "probing": 6,
+    "comparison": 6,
     "demo": 7,
     "cli": 8,
 }
@@ -57,7 +58,7 @@ DOORS = {
     "espeakng_loader": {"demo"},
 }
 
-STAGE_TWO = ("probing",)
+STAGE_TWO = ("probing", "comparison")
 STAGE_ONE = {"audio", "backbones", "extraction", "mfcc", "importing", "demo", "cli"}
 
 
@@ -168,6 +169,7 @@ def loaded_after(statement: str) -> set[str]:
         ("import ser_cache.store", {"torch", "transformers", "librosa", "soundfile"}),
         ("import ser_cache.backbones.registry", {"torch", "transformers", "h5py"}),
         ("import ser_cache.results", {"torch", "transformers"}),
+        ("import ser_cache.comparison", {"torch", "transformers", "h5py", "scipy"}),
         ("import ser_cache.probing", {"transformers", "librosa", "soundfile", "matplotlib", "sklearn"}),
     ],
 )
