@@ -1,13 +1,12 @@
-"""Is one run better than another on the same test utterances: paired bootstrap over speakers, and McNemar.
+"""Is one run better than another on the same test utterances: what is common, and how sure the difference is.
 
-Both look at the same clips, so that what makes a clip or a speaker hard cancels. Scores are means over a run's
-seeds; the models are taken as they are, and what is drawn anew is who they are tested on. Nothing here trains,
-and nothing imports torch.
+Both looked at the same clips, so that what makes a clip or a speaker hard cancels. Scores are means over a
+run's seeds; the models are taken as they are, and what is drawn anew is who they are tested on. Nothing here
+trains, and nothing imports torch.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -15,69 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ser_cache import metrics
 from ser_cache.errors import ResultsError
-from ser_cache.results import HEADLINE, Run, read_predictions
-from ser_cache.statistics import MINIMUM_SPEAKERS, Statistic, bootstrap_correction, t_quantile, t_two_sided
+from ser_cache.paired import ComparisonOptions, Difference, McNemar, mcnemar, paired_bootstrap
+from ser_cache.results import Run, read_predictions
+from ser_cache.statistics import MINIMUM_SPEAKERS
 
-_NUMBERS_AT_ONCE = 2_000_000  # of a bootstrap's weights: 16 MB
-
-
-@dataclass(frozen=True)
-class ComparisonOptions:
-    """How runs are compared.
-
-    Attributes:
-        draws: bootstrap samples.
-        level: of the intervals, 0.95 for 95%.
-        seed: of the bootstrap; the same seed gives the same figures.
-    """
-
-    draws: int = 10_000
-    level: float = 0.95
-    seed: int = 0
-
-
-@dataclass(frozen=True)
-class Difference:
-    """One score of both runs, fractions from 0 to 1.
-
-    Attributes:
-        score: "ua", "wa", "macro_f1" or "weighted_f1".
-        first: of the first run, mean over its seeds.
-        second: of the second run, likewise.
-        difference: second less first.
-        low: lower end of the confidence interval of the difference.
-        high: upper end.
-        p: two-sided p value of no difference; below 1 - level where the interval leaves out 0.
-    """
-
-    score: str
-    first: float
-    second: float
-    difference: float
-    low: float
-    high: float
-    p: float
-
-
-@dataclass(frozen=True)
-class McNemar:
-    """Utterances that one run alone gets right (McNemar, Psychometrika 12, 1947).
-
-    Attributes:
-        only_first: right in the first run alone.
-        only_second: right in the second run alone.
-        both: right in both.
-        neither: wrong in both.
-        p: exact two-sided binomial p value of ``only_first`` against ``only_second``.
-    """
-
-    only_first: int
-    only_second: int
-    both: int
-    neither: int
-    p: float
+__all__ = ["Change", "Comparison", "ComparisonOptions", "Difference", "McNemar", "changes", "compare_runs"]
 
 
 @dataclass(frozen=True)
@@ -172,60 +114,6 @@ def compare_runs(first: Run, second: Run, options: ComparisonOptions | None = No
     )
 
 
-def paired_bootstrap(
-    first: NDArray[np.int64], second: NDArray[np.int64], options: ComparisonOptions
-) -> tuple[Difference, ...]:
-    """The four scores of both runs, and how sure their differences are.
-
-    A draw takes as many units (speakers, or utterances) as there are, with replacement, the same for both
-    runs. Percentiles of the draws are too narrow for few speakers, so the draws give the standard error, which
-    is corrected for its bias, and Student's t the interval and the p value, as for a single run's interval.
-
-    Args:
-        first: counts per seed and unit of the first run, (seeds, units, k, k).
-        second: of the second run, on the same units; its number of seeds may differ.
-        options: draws, level and seed.
-    """
-    share = first[0].sum(axis=(-2, -1)) / first[0].sum()
-    bias, degrees = bootstrap_correction(share)
-    averaged = first[0].sum(axis=(0, 2)) > 0
-    statistics = _statistics(averaged)
-    drawn = _drawn_differences(first, second, statistics, options)
-    quantile = t_quantile(degrees, 0.5 + options.level / 2)
-    found = []
-    for name, statistic in statistics.items():
-        scores = [float(np.mean(statistic(counts.sum(axis=1)))) for counts in (first, second)]
-        difference = scores[1] - scores[0]
-        error = math.sqrt(bias) * float(np.std(drawn[name]))
-        half = quantile * error
-        if error > 0:
-            p = t_two_sided(difference / error, degrees)
-        else:  # every unit differs by the same: what a sign test says of that
-            p = min(1.0, 2.0 ** (1 - len(share))) if difference else 1.0
-        found.append(Difference(name, *scores, difference, difference - half, difference + half, p))
-    return tuple(found)
-
-
-def mcnemar(first_right: NDArray[np.bool_], second_right: NDArray[np.bool_]) -> McNemar:
-    """The exact test, for any number of utterances: few discordant pairs need no approximation.
-
-    It takes utterances as independent, which those of one speaker are not: its p value is too small where
-    speakers differ in which run suits them.
-
-    Args:
-        first_right: which utterances the first run gets right, (n,).
-        second_right: which the second does, (n,).
-    """
-    only_first = int(np.sum(first_right & ~second_right))
-    only_second = int(np.sum(second_right & ~first_right))
-    from scipy.special import bdtr  # half a second, which only a comparison should pay
-
-    discordant = only_first + only_second
-    p = min(1.0, 2 * float(bdtr(min(only_first, only_second), discordant, 0.5))) if discordant else 1.0
-    both = int(np.sum(first_right & second_right))
-    return McNemar(only_first, only_second, both, len(first_right) - discordant - both, p)
-
-
 def changes(first: Run, second: Run) -> tuple[Change, ...]:
     """Every setting in which two runs' configurations differ, the plainest name of each.
 
@@ -292,12 +180,13 @@ class _Answers:
 
     def of(self, ids: Sequence[str]) -> NDArray[np.int64]:
         """Predicted classes, (seeds, ids)."""
-        return np.array([[self.predicted[name][seed] for name in ids] for seed in self.seeds], dtype=np.int64)
+        rows = [[self.predicted[name][seed] for name in ids] for seed in self.seeds]
+        return np.array(rows, dtype=np.int64)
 
     def joint(self, ids: Sequence[str]) -> NDArray[np.int64]:
         """The class with the highest mean probability over seeds, (ids,)."""
         if len(self.seeds) == 1:  # as stored: six digits of a probability may tie where the model did not
-            return self.of(ids)[0]
+            return np.asarray(self.of(ids)[0])
         return np.array([int(self.scores[name].argmax()) for name in ids], dtype=np.int64)
 
 
@@ -338,8 +227,8 @@ def _check_comparable(first: Run, second: Run) -> None:
         raise ResultsError(f"{first.folder.name} was named twice; name two different runs.")
     if first.config.corpus != second.config.corpus:
         raise ResultsError(
-            f"the runs tested different corpora, {first.config.corpus} and {second.config.corpus}; compare runs "
-            "of one corpus."
+            f"the runs tested different corpora, {first.config.corpus} and {second.config.corpus}; "
+            "compare runs of one corpus."
         )
 
 
@@ -377,54 +266,21 @@ def _counts(
     return found
 
 
-def _statistics(averaged: NDArray[np.bool_]) -> dict[str, Statistic]:
-    """The four scores; macro F1 over the classes in the truth of all compared utterances."""
-    found: tuple[Statistic, ...] = (
-        metrics.unweighted_average_recall,
-        metrics.accuracy,
-        lambda counts: metrics.macro_f1(counts, averaged),
-        metrics.weighted_f1,
-    )
-    return dict(zip(HEADLINE, found, strict=True))
-
-
-def _drawn_differences(
-    first: NDArray[np.int64],
-    second: NDArray[np.int64],
-    statistics: Mapping[str, Statistic],
-    options: ComparisonOptions,
-) -> dict[str, NDArray[np.float64]]:
-    """Second less first of each score in each bootstrap draw, (draws,)."""
-    rng = np.random.default_rng(options.seed)
-    units = first.shape[1]
-    at_once = max(1, min(options.draws, _NUMBERS_AT_ONCE // units))
-    sides = [counts.astype(np.float64) for counts in (first, second)]
-    drawn: dict[str, list[NDArray[np.float64]]] = {name: [] for name in statistics}
-    for begin in range(0, options.draws, at_once):
-        size = min(at_once, options.draws - begin)
-        weights = rng.multinomial(units, np.full(units, 1 / units), size=size).astype(np.float64)
-        totals = [np.tensordot(weights, side, axes=(1, 1)) for side in sides]  # (draws, seeds, k, k)
-        for name, statistic in statistics.items():
-            ours, theirs = (np.mean(statistic(total), axis=1) for total in totals)
-            drawn[name].append(theirs - ours)
-    return {name: np.concatenate(parts) for name, parts in drawn.items()}
-
-
 def _notes(left_out: tuple[int, int], speakers: int, seeds: tuple[int, int]) -> tuple[str, ...]:
     found = []
     if any(left_out):
         found.append(
-            f"only common test utterances are compared; {left_out[0]} of the first run and {left_out[1]} of the "
-            "second are left out"
+            f"only common test utterances are compared; {left_out[0]} of the first run and {left_out[1]} "
+            "of the second are left out"
         )
     if speakers < MINIMUM_SPEAKERS:
         found.append(
-            f"only {speakers} test speaker{'s' if speakers != 1 else ''}: the bootstrap draws utterances as if "
-            "they were independent, and its intervals are too narrow for new speakers"
+            f"only {speakers} test speaker{'s' if speakers != 1 else ''}: the bootstrap draws utterances as "
+            "if they were independent, and its intervals are too narrow for new speakers"
         )
     if max(seeds) > 1:
         found.append(
-            "scores are means over seeds; McNemar takes the class with the highest mean probability over seeds"
+            "scores are means over seeds; McNemar takes the class with the highest mean probability over them"
         )
     found.append("McNemar takes utterances as independent, which those of one speaker are not")
     return tuple(found)

@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 MINIMUM_SPEAKERS = 3
 """With fewer test speakers an interval has at most one degree of freedom, and says nothing."""
 
+_ROUNDING = 1e-24
+"""A variance below this comes from adding equal numbers in different orders."""
+
 Statistic = Callable[[NDArray[np.int64]], NDArray[np.float64]]
 """Turns confusion counts (..., k, k) into scores (...); see :mod:`ser_cache.metrics`."""
 
@@ -132,7 +135,7 @@ def _wilson(score: float, variance: float, quantile: float, utterances: int) -> 
     the number is that of the utterances.
     """
     binomial = max(0.0, score * (1 - score))
-    number = binomial / variance if variance > 0 and binomial > 0 else float(utterances)
+    number = binomial / variance if variance > _ROUNDING and binomial > 0 else float(utterances)
     widening = quantile**2 / number
     centre = (score + widening / 2) / (1 + widening)
     half = math.sqrt(widening * binomial + widening**2 / 4) / (1 + widening)

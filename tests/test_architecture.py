@@ -28,6 +28,7 @@ LAYERS = {
     "metrics": 1,
     "statistics": 1,
     "corpora": 2,
+    "paired": 2,
     "packing": 2,
     "backbones": 3,
     "mfcc": 3,

@@ -48,8 +48,8 @@ def compare(first: str, second: str, draws: int, shape: str, runs: Path | None) 
     from ser_cache.results import run_named
 
     where = settings.locate(runs=runs)
-    runs_compared = (run_named(where.runs, name) for name in (first, second))
-    found = compare_runs(*runs_compared, ComparisonOptions(draws=draws))
+    one, other = (run_named(where.runs, name) for name in (first, second))
+    found = compare_runs(one, other, ComparisonOptions(draws=draws))
     if shape == "json":
         screen.say(json.dumps(found.to_json(), indent=2, ensure_ascii=False))
     else:

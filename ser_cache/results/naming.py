@@ -35,7 +35,8 @@ def run_named(runs: Path, name: str) -> Run:
     if matches:
         further = f" and {len(matches) - _LISTED} more" if len(matches) > _LISTED else ""
         raise ResultsError(
-            f"{len(matches)} runs begin with {name!r}: {', '.join(matches[:_LISTED])}{further}; give more of it."
+            f"{len(matches)} runs begin with {name!r}: {', '.join(matches[:_LISTED])}{further}; "
+            "give more of the name."
         )
     nearest = get_close_matches(name, names, n=1)
     guess = f" Did you mean {nearest[0]!r}?" if nearest else ""

@@ -82,7 +82,7 @@ def score_run(predictions: Sequence[FoldPredictions], classes: Sequence[str]) ->
         },
         "per_class": _per_class(list(pooled.values()), classes),
         "confusion": np.sum([scores.confusion for scores in pooled.values()], axis=0).tolist(),
-        "interval": _intervals(predictions, seeds, len(classes), single=single),
+        "interval": _intervals(predictions, seeds, classes, single=single),
     }
 
 
@@ -132,9 +132,10 @@ def _per_class(pooled: Sequence[Scores], classes: Sequence[str]) -> list[dict[st
 
 
 def _intervals(
-    predictions: Sequence[FoldPredictions], seeds: Sequence[int], classes: int, *, single: bool
+    predictions: Sequence[FoldPredictions], seeds: Sequence[int], names: Sequence[str], *, single: bool
 ) -> dict[str, Any]:
     """Confidence intervals clustered by speaker, or the reason for none."""
+    classes = len(names)
     speakers = sorted({speaker for part in predictions for speaker in part.speakers})
     if reason := no_interval_reason(len(speakers)):
         return {"reason": reason, "speakers": len(speakers)}
@@ -150,11 +151,23 @@ def _intervals(
     }
     found = {name: speaker_interval(confusions, statistic) for name, statistic in statistics.items()}
     return {
-        "method": "jackknife over test speakers, Student's t",
+        "method": "jackknife over test speakers, Student's t, Wilson's ends",
         "level": 0.95,
         "speakers": len(speakers),
+        "caution": _caution(confusions[0], names),
         **{name: [value.low, value.high] for name, value in found.items() if value is not None},
     }
+
+
+def _caution(confusions: NDArray[np.int64], names: Sequence[str]) -> str:
+    """Which classes a single test speaker expresses: what other speakers would give cannot be known."""
+    expressing = (confusions.sum(axis=-1) > 0).sum(axis=0)
+    alone = [name for name, speakers in zip(names, expressing, strict=True) if speakers == 1]
+    if not alone:
+        return ""
+    return (
+        f"only one test speaker expresses {', '.join(alone)}: the interval cannot know how others fare there"
+    )
 
 
 def _confusions_by_speaker(

@@ -4,16 +4,18 @@ Trained models are held fixed and speakers are drawn anew, trial after trial. Th
 models, averaged over their seeds, on infinitely many speakers of the same kind: what a reader who will never
 meet the speakers tested here takes the number for. Nothing is trained and no data are needed.
 
-    python benchmarks/coverage.py                                  # the table of docs/statistics.md
-    python benchmarks/coverage.py --methods all --speakers 3,6,12,24   # beside the alternatives
-    python benchmarks/coverage.py --folds                          # models trained anew for every fold
+    python benchmarks/interval_coverage.py                                     # of one run
+    python benchmarks/interval_coverage.py --methods all --speakers 3,6,12,24  # beside the alternatives
+    python benchmarks/interval_coverage.py --folds                             # a model per speaker left out
+    python benchmarks/interval_coverage.py --pairs                             # differences of two runs
 """
 
 import argparse
 import json
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import cache
 from pathlib import Path
 from time import perf_counter
 
@@ -24,6 +26,7 @@ from scipy.special import ndtr, ndtri, stdtrit
 
 from ser_cache import metrics, statistics
 from ser_cache.files import write_text
+from ser_cache.paired import ComparisonOptions, paired_bootstrap
 from ser_cache.statistics import Statistic, speaker_interval
 
 Counts = NDArray[np.int64]
@@ -129,8 +132,8 @@ def trial(world: World, models: Values, speakers: int, rng: np.random.Generator)
     return np.asarray(same + rng.multinomial(np.broadcast_to(count - agreed, alone.shape[:-1]), alone))
 
 
-def truth(world: World, models: Values, rng: np.random.Generator) -> dict[str, float]:
-    """Every score on very many speakers, averaged over the seeds."""
+def truth(world: World, models: Values, rng: np.random.Generator) -> dict[str, Values]:
+    """Every score on very many speakers, (seeds,)."""
     total = np.zeros((len(models), world.classes, world.classes))
     for _ in range(POPULATION // 2000):
         expected, together, alone = draw(world, models, 2000, rng)
@@ -138,7 +141,7 @@ def truth(world: World, models: Values, rng: np.random.Generator) -> dict[str, f
         count[:, 0] = np.maximum(count[:, 0], 1)
         mixed = world.shared * together + (1 - world.shared) * alone
         total += np.einsum("sc,mscp->mcp", count, mixed)
-    return {name: float(np.mean(statistic(total))) for name, statistic in SCORES.items()}
+    return {name: statistic(total) for name, statistic in SCORES.items()}
 
 
 # Intervals. Each takes counts (seeds, speakers, k, k), a statistic and a generator, and returns both ends.
@@ -268,13 +271,20 @@ class Tally:
         return 100 * self.width[score] / self.trials
 
 
+@cache
+def models_and_truth(world: str) -> tuple[Values, dict[str, float]]:
+    """What the seeds of a world confuse, (seeds, k, k), and their true scores."""
+    settings = WORLDS[world]
+    rng = np.random.default_rng([0, list(WORLDS).index(world)])
+    models = settings.models * rng.standard_normal((settings.seeds, settings.classes, settings.classes))
+    return models, {name: float(scores.mean()) for name, scores in truth(settings, models, rng).items()}
+
+
 def simulate(world: str, speakers: int, methods: Sequence[str], trials: int) -> dict[str, Tally]:
     """Draw speakers again and again for the same models; returns a tally per method."""
     number = list(WORLDS).index(world)
     settings = WORLDS[world]
-    rng = np.random.default_rng([0, number])
-    models = settings.models * rng.standard_normal((settings.seeds, settings.classes, settings.classes))
-    true = truth(settings, models, rng)
+    models, true = models_and_truth(world)
     rng = np.random.default_rng([1, number, speakers])
     draws = (trial(settings, models, speakers, rng) for _ in range(trials))
     return tally(draws, true, methods, trials)
@@ -328,6 +338,39 @@ def simulate_folds(speakers: int, methods: Sequence[str], trials: int) -> dict[s
     true = dict(zip(SCORES, scores.mean(axis=0).tolist(), strict=True))
     rng = np.random.default_rng([4, speakers])
     return tally((leave_one_out(speakers, rng) for _ in range(trials)), true, methods, trials)
+
+
+# Two runs on the same speakers
+
+
+PAIRED = ("ser_cache", "bootstrap percentile")
+
+
+def simulate_pairs(world: str, speakers: int, trials: int) -> dict[str, Tally]:
+    """Intervals of the difference of two models that differ in what they confuse and in whom they suit."""
+    number = list(WORLDS).index(world)
+    settings = replace(WORLDS[world], seeds=2, models=0.6, shared=0.3)
+    rng = np.random.default_rng([5, number])
+    models = settings.models * rng.standard_normal((2, settings.classes, settings.classes))
+    true = {name: float(scores[1] - scores[0]) for name, scores in truth(settings, models, rng).items()}
+    rng = np.random.default_rng([6, number, speakers])
+    found = {name: Tally(trials, dict.fromkeys(SCORES, 0), dict.fromkeys(SCORES, 0.0)) for name in PAIRED}
+    for place in range(trials):
+        counts = trial(settings, models, speakers, rng)
+        sides = counts[:1], counts[1:]
+        options = ComparisonOptions(draws=DRAWS, level=LEVEL, seed=place)
+        ends = {"ser_cache": [(row.low, row.high) for row in paired_bootstrap(*sides, options)]}
+        drawn = np.random.default_rng(place).multinomial(speakers, np.full(speakers, 1 / speakers), DRAWS)
+        totals = [np.tensordot(drawn, side[0], axes=(1, 0)) for side in sides]
+        ends["bootstrap percentile"] = [
+            tuple(np.quantile(of(totals[1]) - of(totals[0]), [0.5 - LEVEL / 2, 0.5 + LEVEL / 2]))
+            for of in SCORES.values()
+        ]
+        for method, intervals in ends.items():
+            for (name, value), (low, high) in zip(true.items(), intervals, strict=True):
+                found[method].held[name] += int(low <= value <= high)
+                found[method].width[name] += high - low
+    return found
 
 
 # Tables
@@ -396,19 +439,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--methods", default="ser_cache,utterances", help="or all [default: %(default)s]")
     parser.add_argument("--worlds", default=",".join(USUAL), help="or perfect [default: %(default)s]")
     parser.add_argument("--folds", action="store_true", help="train a model per speaker left out")
+    parser.add_argument("--pairs", action="store_true", help="intervals of the difference of two runs")
     parser.add_argument("--json", type=Path, help="write every figure to this file too")
     chosen = parser.parse_args(arguments)
     methods = list(METHODS) if chosen.methods == "all" else chosen.methods.split(",")
+    if chosen.pairs:
+        methods = list(PAIRED)
     worlds = ["leave one speaker out"] if chosen.folds else chosen.worlds.split(",")
     results: Results = {world: {} for world in worlds}
     for world in worlds:
         for speakers in map(int, chosen.speakers.split(",")):
             started = perf_counter()
-            results[world][speakers] = (
-                simulate_folds(speakers, methods, chosen.trials)
-                if chosen.folds
-                else simulate(world, speakers, methods, chosen.trials)
-            )
+            if chosen.folds:
+                results[world][speakers] = simulate_folds(speakers, methods, chosen.trials)
+            elif chosen.pairs:
+                results[world][speakers] = simulate_pairs(world, speakers, chosen.trials)
+            else:
+                results[world][speakers] = simulate(world, speakers, methods, chosen.trials)
             print(f"{world}, {speakers} speakers: {perf_counter() - started:.0f} s", file=sys.stderr)
     print(f"{machine('numpy', 'scipy')}; {chosen.trials:,} trials each\n")
     for method in methods:
