@@ -54,6 +54,19 @@ def test_json_holds_what_the_table_shows(probed: list[str], capsys: pytest.Captu
     assert f"McNemar: {found['mcnemar']['only_first']} right in A alone" in table
 
 
+def test_under_three_test_speakers_probe_and_compare_say_what_that_means(
+    tones: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["extract", "--model", "mfcc"]) == 0
+    capsys.readouterr()
+    assert run(["probe", "--head", "linear", "--head", "nonlinear", "--epochs", "1"]) == 0
+    assert "no confidence interval: only 1 test speaker, at least 3 are needed" in capsys.readouterr().err
+    assert run(["compare", "tones-mfcc-linear", "tones-mfcc-nonlinear"]) == 0
+    out, err = capsys.readouterr()
+    assert "bootstrap over utterances" in out
+    assert "only 1 test speaker: the bootstrap draws utterances as if they were independent" in err
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
