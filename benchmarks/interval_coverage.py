@@ -243,9 +243,9 @@ def bca(counts: Counts, statistic: Statistic, rng: np.random.Generator) -> tuple
 METHODS: dict[str, Method] = {
     "ser_cache": ours,
     "utterances": utterances,
-    "jackknife, t": plain_t,
-    "jackknife, t on the logit scale": logit_t,
-    "jackknife, t, Wilson": wilson_t,
+    "jackknife t": plain_t,
+    "jackknife t logit": logit_t,
+    "jackknife t Wilson": wilson_t,
     "bootstrap percentile": percentile,
     "bootstrap BCa": bca,
 }
