@@ -30,6 +30,7 @@ LAYERS = {
     "learning_rate_search": 1,
     "schedules": 1,
     "corpora": 2,
+    "paired": 2,
     "packing": 2,
     "backbones": 3,
     "mfcc": 3,
@@ -42,6 +43,7 @@ LAYERS = {
     "protocols": 5,
     "results": 5,
     "probing": 6,
+    "comparison": 6,
     "demo": 7,
     "cli": 8,
 }
@@ -59,7 +61,7 @@ DOORS = {
     "espeakng_loader": {"demo"},
 }
 
-STAGE_TWO = ("probing",)
+STAGE_TWO = ("probing", "comparison")
 STAGE_ONE = {"audio", "backbones", "extraction", "mfcc", "importing", "demo", "cli"}
 
 
@@ -171,6 +173,7 @@ def loaded_after(statement: str) -> set[str]:
         ("import ser_cache.backbones.registry", {"torch", "transformers", "h5py"}),
         ("import ser_cache.results", {"torch", "transformers"}),
         ("import ser_cache.learning_rate_search, ser_cache.schedules", {"torch", "numpy"}),
+        ("import ser_cache.comparison", {"torch", "transformers", "h5py", "scipy"}),
         ("import ser_cache.probing", {"transformers", "librosa", "soundfile", "matplotlib", "sklearn"}),
     ],
 )

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
-from sklearn.metrics import f1_score
+from sklearn.metrics import f1_score, precision_recall_fscore_support
 
 from ser_cache.errors import ResultsError
 from ser_cache.manifest import Utterance
@@ -139,6 +139,12 @@ def test_weights_and_layer_weights_are_kept_per_fold_and_seed(tmp_path):
     ]
 
 
+def fold_score(part):
+    """Macro F1 over the classes in the fold's truth."""
+    present = np.unique(part.truth)
+    return f1_score(part.truth, part.predicted, labels=present, average="macro", zero_division=0)
+
+
 def test_scores_are_pooled_over_folds_per_seed_and_then_averaged():
     parts = predictions()
     found = score_run(parts, CLASSES)
@@ -149,19 +155,45 @@ def test_scores_are_pooled_over_folds_per_seed_and_then_averaged():
             np.concatenate([getattr(p, name) for p in mine]) for name in ("truth", "predicted")
         )
         pooled.append(f1_score(truth, predicted, labels=[0, 1, 2], average="macro", zero_division=0))
-        alone = [
-            f1_score(p.truth, p.predicted, labels=np.unique(p.truth), average="macro", zero_division=0)
-            for p in mine
-        ]
-        of_folds.append(np.mean(alone))
+        of_folds.append(np.mean([fold_score(p) for p in mine]))
     assert found["pooled"]["mean"]["macro_f1"] == pytest.approx(np.mean(pooled))
     assert found["pooled"]["std"]["macro_f1"] == pytest.approx(np.std(pooled, ddof=1))
     assert found["mean_of_folds"]["mean"]["macro_f1"] == pytest.approx(np.mean(of_folds))
+    per_fold = [np.mean([fold_score(p) for p in parts if p.fold == fold]) for fold in ("s0", "s1", "s2")]
+    assert found["mean_of_folds"]["std_over_folds"]["macro_f1"] == pytest.approx(np.std(per_fold, ddof=1))
     assert [row["seed"] for row in found["pooled"]["per_seed"]] == [0, 1]
     assert sum(row["support"] for row in found["per_class"]) == 18
     assert np.sum(found["confusion"]) == 36
     low, high = found["interval"]["ua"]
     assert low <= found["pooled"]["mean"]["ua"] <= high
+
+
+def test_classes_have_their_means_and_spreads_over_seeds():
+    parts = predictions()
+    found = score_run(parts, CLASSES)
+    for number, row in enumerate(found["per_class"]):
+        per_seed = {"precision": [], "recall": [], "f1": []}
+        for seed in (0, 1):
+            truth, predicted = (
+                np.concatenate([getattr(p, name) for p in parts if p.seed == seed])
+                for name in ("truth", "predicted")
+            )
+            of_class = precision_recall_fscore_support(truth, predicted, labels=[number], zero_division=0)
+            for kind, values in zip(per_seed, of_class, strict=False):
+                per_seed[kind].append(values[0])
+        assert row["class"] == CLASSES[number]
+        for kind, values in per_seed.items():
+            assert row[kind] == pytest.approx(np.mean(values))
+            assert row["std"][kind] == pytest.approx(np.std(values, ddof=1))
+    assert score_run(predictions(seeds=(0,)), CLASSES)["per_class"][0]["std"]["f1"] is None
+
+
+def test_a_class_of_a_single_test_speaker_is_named():
+    parts = predictions()
+    assert score_run(parts, CLASSES)["interval"]["caution"] == ""
+    alone = [replace(part, truth=part.truth % 2 if part.fold != "s1" else part.truth) for part in parts]
+    said = score_run(alone, CLASSES)["interval"]["caution"]
+    assert said.startswith("only one test speaker expresses neutral: ")
 
 
 def test_one_fold_alone_is_averaged_over_the_classes_in_its_truth():

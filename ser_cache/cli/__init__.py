@@ -16,6 +16,7 @@ import click
 from ser_cache import __version__
 from ser_cache.cli import interruption, screen
 from ser_cache.cli.cache import cache
+from ser_cache.cli.compare import compare
 from ser_cache.cli.demo import demo
 from ser_cache.cli.extract import extract
 from ser_cache.cli.manifest import corpora, manifest
@@ -42,7 +43,7 @@ def ser() -> None:
     """  # noqa: D301 - click's mark for "keep these lines" is the backspace character itself
 
 
-for _command in (manifest, corpora, extract, models, probe, protocols, cache, demo):
+for _command in (manifest, corpora, extract, models, probe, compare, protocols, cache, demo):
     ser.add_command(_command)
 
 

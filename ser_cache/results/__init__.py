@@ -20,6 +20,7 @@ from ser_cache.results.folder import (
     read_run,
     write_run,
 )
+from ser_cache.results.naming import run_named
 from ser_cache.results.scoring import HEADLINE, FoldPredictions, score_run
 from ser_cache.results.summary import RunSummary, summarise
 
@@ -38,6 +39,7 @@ __all__ = [
     "manifest_digest",
     "read_predictions",
     "read_run",
+    "run_named",
     "score_run",
     "splits_as_json",
     "summarise",

@@ -53,7 +53,9 @@ def score_run(predictions: Sequence[FoldPredictions], classes: Sequence[str]) ->
 
     The headline pools the predictions of all folds, seed by seed, and averages macro F1 over all classes;
     with one fold alone, over the classes in its truth. The mean of folds stands beside it. Every mean and
-    standard deviation (n - 1) is over seeds.
+    standard deviation (n - 1) is over seeds, but for ``std_over_folds``, which is over folds, each the mean
+    of its seeds; null where there is one seed, or one fold. The confusion matrix (rows are the truth) counts
+    every seed's predictions, so that its sum is seeds times utterances.
 
     Args:
         predictions: one entry per fold and seed.
@@ -79,10 +81,11 @@ def score_run(predictions: Sequence[FoldPredictions], classes: Sequence[str]) ->
                 {"fold": fold, "seed": seed, **_headline(scores)} for fold, seed, scores in per_fold
             ],
             **_over_seeds(fold_means),
+            "std_over_folds": _std_over_folds(per_fold),
         },
         "per_class": _per_class(list(pooled.values()), classes),
         "confusion": np.sum([scores.confusion for scores in pooled.values()], axis=0).tolist(),
-        "interval": _intervals(predictions, seeds, len(classes), single=single),
+        "interval": _intervals(predictions, seeds, classes, single=single),
     }
 
 
@@ -116,25 +119,39 @@ def _over_seeds(rows: Sequence[dict[str, float]]) -> dict[str, Any]:
     }
 
 
+def _std_over_folds(per_fold: Sequence[tuple[str, int, Scores]]) -> dict[str, float | None]:
+    """Of each score, how far folds lie apart; each fold is the mean of its seeds."""
+    by_fold: dict[str, list[dict[str, float]]] = {}
+    for fold, _, scores in per_fold:
+        by_fold.setdefault(fold, []).append(_headline(scores))
+    means = [_mean(rows) for rows in by_fold.values()]
+    return {name: spread([row[name] for row in means]).std for name in HEADLINE}
+
+
 def _per_class(pooled: Sequence[Scores], classes: Sequence[str]) -> list[dict[str, Any]]:
-    """Means over seeds; the support is the same for every seed."""
-    return [
-        {
-            "class": name,
-            **{
-                kind: float(np.mean([getattr(scores, kind)[number] for scores in pooled]))
-                for kind in ("precision", "recall", "f1")
-            },
-            "support": int(pooled[0].support[number]),
+    """Means over seeds, with their standard deviations; the support is the same for every seed."""
+    rows = []
+    for number, name in enumerate(classes):
+        spreads = {
+            kind: spread([float(getattr(scores, kind)[number]) for scores in pooled])
+            for kind in ("precision", "recall", "f1")
         }
-        for number, name in enumerate(classes)
-    ]
+        rows.append(
+            {
+                "class": name,
+                **{kind: value.mean for kind, value in spreads.items()},
+                "support": int(pooled[0].support[number]),
+                "std": {kind: value.std for kind, value in spreads.items()},
+            }
+        )
+    return rows
 
 
 def _intervals(
-    predictions: Sequence[FoldPredictions], seeds: Sequence[int], classes: int, *, single: bool
+    predictions: Sequence[FoldPredictions], seeds: Sequence[int], names: Sequence[str], *, single: bool
 ) -> dict[str, Any]:
     """Confidence intervals clustered by speaker, or the reason for none."""
+    classes = len(names)
     speakers = sorted({speaker for part in predictions for speaker in part.speakers})
     if reason := no_interval_reason(len(speakers)):
         return {"reason": reason, "speakers": len(speakers)}
@@ -150,11 +167,23 @@ def _intervals(
     }
     found = {name: speaker_interval(confusions, statistic) for name, statistic in statistics.items()}
     return {
-        "method": "jackknife over test speakers, Student's t",
+        "method": "jackknife over test speakers, Student's t, Wilson's ends",
         "level": 0.95,
         "speakers": len(speakers),
+        "caution": _caution(confusions[0], names),
         **{name: [value.low, value.high] for name, value in found.items() if value is not None},
     }
+
+
+def _caution(confusions: NDArray[np.int64], names: Sequence[str]) -> str:
+    """Which classes a single test speaker expresses: what other speakers would give cannot be known."""
+    expressing = (confusions.sum(axis=-1) > 0).sum(axis=0)
+    alone = [name for name, speakers in zip(names, expressing, strict=True) if speakers == 1]
+    if not alone:
+        return ""
+    return (
+        f"only one test speaker expresses {', '.join(alone)}: the interval cannot know how others fare there"
+    )
 
 
 def _confusions_by_speaker(

@@ -55,6 +55,7 @@ def summarise(run: Run, *, reused: bool = False, warnings: tuple[str, ...] = ())
     pooled, interval = run.metrics["pooled"], run.metrics["interval"]
     count = len(run.config.seeds)
     spreads = {name: Spread(pooled["mean"][name], pooled["std"][name], count) for name in HEADLINE}
+    caution = interval.get("caution", "")
     intervals = {}
     if "reason" not in interval:
         for name in HEADLINE:
@@ -71,6 +72,6 @@ def summarise(run: Run, *, reused: bool = False, warnings: tuple[str, ...] = ())
         folds=len(run.metrics["folds"]),
         utterances=sum(row["support"] for row in run.metrics["per_class"]),
         reused=reused,
-        warnings=warnings,
+        warnings=(*warnings, caution) if caution else warnings,
         folder=run.folder,
     )

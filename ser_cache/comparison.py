@@ -1,0 +1,286 @@
+"""Is one run better than another on the same test utterances: what is common, and how sure the difference is.
+
+Both looked at the same clips, so that what makes a clip or a speaker hard cancels. Scores are means over a
+run's seeds; the models are taken as they are, and what is drawn anew is who they are tested on. Nothing here
+trains, and nothing imports torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ser_cache.errors import ResultsError
+from ser_cache.paired import ComparisonOptions, Difference, McNemar, mcnemar, paired_bootstrap
+from ser_cache.results import Run, read_predictions
+from ser_cache.statistics import MINIMUM_SPEAKERS
+
+__all__ = ["Change", "Comparison", "ComparisonOptions", "Difference", "McNemar", "changes", "compare_runs"]
+
+
+@dataclass(frozen=True)
+class Change:
+    """A setting in which two runs differ, as JSON holds it; None where a run lacks it."""
+
+    setting: str
+    first: Any
+    second: Any
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What :func:`compare_runs` found.
+
+    Attributes:
+        first: name of the first run.
+        second: name of the second run.
+        corpus: which both tested.
+        utterances: compared, those that both tested.
+        left_out: utterances that only the first, and only the second, tested.
+        speakers: of the compared utterances.
+        drawn: what the bootstrap draws: "speakers", or "utterances" where there are too few speakers.
+        seeds: of the first and of the second run.
+        changes: what differs between their configurations.
+        differences: of the four scores, in their usual order.
+        mcnemar: of one prediction per utterance and run.
+        notes: what must be known before believing the numbers, one line each.
+        options: how they were compared.
+    """
+
+    first: str
+    second: str
+    corpus: str
+    utterances: int
+    left_out: tuple[int, int]
+    speakers: int
+    drawn: str
+    seeds: tuple[int, int]
+    changes: tuple[Change, ...]
+    differences: tuple[Difference, ...]
+    mcnemar: McNemar
+    notes: tuple[str, ...]
+    options: ComparisonOptions
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it, as JSON."""
+        return asdict(self)
+
+
+def compare_runs(first: Run, second: Run, options: ComparisonOptions | None = None) -> Comparison:
+    """Compare two finished runs on the utterances that both tested.
+
+    Runs with several seeds are compared by their mean scores over seeds; for McNemar, which wants one answer
+    per utterance, by the class with the highest mean probability over seeds.
+
+    Args:
+        first: the run compared with.
+        second: the run whose gain is asked for.
+        options: draws, level and seed.
+
+    Raises:
+        ResultsError: it is one run twice; the corpora differ; a common utterance has two truths or two
+            speakers; no utterance is common; a run is damaged or tests an utterance twice.
+    """
+    options = options or ComparisonOptions()
+    _check_comparable(first, second)
+    classes = sorted({*first.config.classes, *second.config.classes})
+    ours, theirs = _answers(first, classes), _answers(second, classes)
+    common = _common_ids(first, second, ours, theirs)
+    left_out = (len(ours.truth) - len(common), len(theirs.truth) - len(common))
+    truth = np.array([ours.truth[name] for name in common], dtype=np.int64)
+    speakers = sorted({ours.speaker[name] for name in common})
+    by_speaker = len(speakers) >= MINIMUM_SPEAKERS
+    row = {speaker: number for number, speaker in enumerate(speakers)}
+    units = np.array([row[ours.speaker[name]] for name in common]) if by_speaker else np.arange(len(common))
+    counts = [_counts(answers.of(common), truth, units, len(classes)) for answers in (ours, theirs)]
+    return Comparison(
+        first=first.folder.name,
+        second=second.folder.name,
+        corpus=first.config.corpus,
+        utterances=len(common),
+        left_out=left_out,
+        speakers=len(speakers),
+        drawn="speakers" if by_speaker else "utterances",
+        seeds=(len(ours.seeds), len(theirs.seeds)),
+        changes=changes(first, second),
+        differences=paired_bootstrap(counts[0], counts[1], options),
+        mcnemar=mcnemar(ours.joint(common) == truth, theirs.joint(common) == truth),
+        notes=_notes(left_out, len(speakers), (len(ours.seeds), len(theirs.seeds))),
+        options=options,
+    )
+
+
+def changes(first: Run, second: Run) -> tuple[Change, ...]:
+    """Every setting in which two runs' configurations differ, the plainest name of each.
+
+    The digests of features and splits are left out where a named setting explains them.
+    """
+    ours, theirs = (_flat(run.config.to_json()) for run in (first, second))
+    differing = [name for name in {**ours, **theirs} if ours.get(name) != theirs.get(name)]
+    explained = {"data.manifest"} if "corpus" in differing else set()
+    if "backbone" in differing:
+        explained.add("data.fingerprint")
+    if any(name.startswith("split.") for name in differing):
+        explained.add("data.splits")
+    return tuple(
+        Change(_plain(name), ours.get(name), theirs.get(name)) for name in differing if name not in explained
+    )
+
+
+_PLAIN = {
+    "data.fingerprint": "cached features",
+    "data.manifest": "labels or audio",
+    "data.splits": "who is on which side",
+    "split.kind": "split",
+    "protocol.name": "protocol",
+}
+
+
+def _plain(name: str) -> str:
+    """A setting's name as people say it: its last part, unless that alone says too little."""
+    if name in _PLAIN:
+        return _PLAIN[name]
+    parts = name.split(".")
+    words = " ".join(parts) if parts[0] == "split" else parts[-1]
+    return words.replace("_", " ")
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings under dotted names."""
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            found |= _flat(value, f"{prefix}{name}.")
+        else:
+            found[prefix + name] = value
+    return found
+
+
+@dataclass(frozen=True)
+class _Answers:
+    """What a run said, by utterance; classes are numbers of the classes of both runs together.
+
+    Attributes:
+        seeds: in the order of the rows of ``predicted``.
+        truth: class by id.
+        speaker: by id.
+        predicted: class per seed, by id.
+        scores: sum of the probabilities over seeds, (k,), by id.
+    """
+
+    seeds: tuple[str, ...]
+    truth: dict[str, int]
+    speaker: dict[str, str]
+    predicted: dict[str, dict[str, int]]
+    scores: dict[str, NDArray[np.float64]]
+
+    def of(self, ids: Sequence[str]) -> NDArray[np.int64]:
+        """Predicted classes, (seeds, ids)."""
+        rows = [[self.predicted[name][seed] for name in ids] for seed in self.seeds]
+        return np.array(rows, dtype=np.int64)
+
+    def joint(self, ids: Sequence[str]) -> NDArray[np.int64]:
+        """The class with the highest mean probability over seeds, (ids,)."""
+        if len(self.seeds) == 1:  # as stored: six digits of a probability may tie where the model did not
+            return np.asarray(self.of(ids)[0])
+        return np.array([int(self.scores[name].argmax()) for name in ids], dtype=np.int64)
+
+
+def _answers(run: Run, classes: Sequence[str]) -> _Answers:
+    number = {name: place for place, name in enumerate(classes)}
+    found = _Answers(tuple(map(str, run.config.seeds)), {}, {}, {}, {})
+    columns = [(number[name], f"score:{name}") for name in run.config.classes]
+    for row in read_predictions(run):
+        name, seed = row["id"], row["seed"]
+        try:
+            truth, predicted = number[row["truth"]], number[row["predicted"]]
+            scores = [(place, float(row[column])) for place, column in columns]
+        except (KeyError, ValueError, TypeError) as error:
+            raise _damaged(run, f"its prediction for {name!r} cannot be read") from error
+        said = found.predicted.setdefault(name, {})
+        if seed in said:
+            raise ResultsError(
+                f"{run.folder} tests {name!r} in more than one fold; only runs that test each utterance once "
+                "can be compared."
+            )
+        said[seed] = predicted
+        found.truth[name], found.speaker[name] = truth, row["speaker"]
+        total = found.scores.setdefault(name, np.zeros(len(classes)))
+        for place, score in scores:
+            total[place] += score
+    for name, said in found.predicted.items():
+        if said.keys() != set(found.seeds):
+            raise _damaged(run, f"not every seed has a prediction for {name!r}")
+    return found
+
+
+def _damaged(run: Run, what: str) -> ResultsError:
+    return ResultsError(f"the run {run.folder} is damaged ({what}); delete it, or repeat it with --force.")
+
+
+def _check_comparable(first: Run, second: Run) -> None:
+    if first.folder.resolve() == second.folder.resolve():
+        raise ResultsError(f"{first.folder.name} was named twice; name two different runs.")
+    if first.config.corpus != second.config.corpus:
+        raise ResultsError(
+            f"the runs tested different corpora, {first.config.corpus} and {second.config.corpus}; "
+            "compare runs of one corpus."
+        )
+
+
+def _common_ids(first: Run, second: Run, ours: _Answers, theirs: _Answers) -> list[str]:
+    """The ids that both tested, sorted; refused where the two do not mean the same by one."""
+    common = sorted(ours.truth.keys() & theirs.truth.keys())
+    if len(common) < 2:
+        what = "no utterance" if not common else "one utterance only"
+        raise ResultsError(
+            f"{first.folder.name} and {second.folder.name} tested {what} in common; probe both with the same "
+            "--split and --split-seed, or with --split loso, which tests every utterance."
+        )
+    names = sorted({*first.config.classes, *second.config.classes})
+    for name in common:
+        if ours.truth[name] != theirs.truth[name]:
+            raise ResultsError(
+                f"the truth of {name!r} is {names[ours.truth[name]]} in {first.folder.name} and "
+                f"{names[theirs.truth[name]]} in {second.folder.name}: the labels changed; probe both again."
+            )
+        if ours.speaker[name] != theirs.speaker[name]:
+            raise ResultsError(
+                f"{name!r} is by speaker {ours.speaker[name]!r} in {first.folder.name} and by "
+                f"{theirs.speaker[name]!r} in {second.folder.name}: the manifest changed; probe both again."
+            )
+    return common
+
+
+def _counts(
+    predicted: NDArray[np.int64], truth: NDArray[np.int64], units: NDArray[np.int64], classes: int
+) -> NDArray[np.int64]:
+    """Confusion counts per seed and unit, (seeds, units, k, k)."""
+    found = np.zeros((len(predicted), int(units.max()) + 1, classes, classes), dtype=np.int64)
+    seed = np.arange(len(predicted))[:, None]
+    np.add.at(found, (seed, units, truth, predicted), 1)
+    return found
+
+
+def _notes(left_out: tuple[int, int], speakers: int, seeds: tuple[int, int]) -> tuple[str, ...]:
+    found = []
+    if any(left_out):
+        found.append(
+            f"only common test utterances are compared; {left_out[0]} of the first run and {left_out[1]} "
+            "of the second are left out"
+        )
+    if speakers < MINIMUM_SPEAKERS:
+        found.append(
+            f"only {speakers} test speaker{'s' if speakers != 1 else ''}: the bootstrap draws utterances as "
+            "if they were independent, and its intervals are too narrow for new speakers"
+        )
+    if max(seeds) > 1:
+        found.append(
+            "scores are means over seeds; McNemar takes the class with the highest mean probability over them"
+        )
+    found.append("McNemar takes utterances as independent, which those of one speaker are not")
+    return tuple(found)
