@@ -10,6 +10,7 @@ from ser_cache.results.config import (
     manifest_digest,
     splits_as_json,
 )
+from ser_cache.results.finding import find_run
 from ser_cache.results.folder import (
     Found,
     Run,
@@ -34,6 +35,7 @@ __all__ = [
     "RunSummary",
     "TrainedModel",
     "find",
+    "find_run",
     "list_runs",
     "manifest_digest",
     "read_predictions",
