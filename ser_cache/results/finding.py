@@ -1,4 +1,4 @@
-"""Which run a word on the command line means: a folder, a name, the beginning of one, or digits of its hash."""
+"""Which run a word on the command line means: a folder, a name, its beginning, or digits of its hash."""
 
 from __future__ import annotations
 

@@ -12,6 +12,7 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,7 +68,7 @@ class Run:
         folder: where it is; its name is the run's id.
         config: what made it.
         metrics: what :func:`ser_cache.results.scoring.score_run` returned.
-        environment: versions, threads, device, seconds.
+        environment: when it was written (UTC), versions, threads, device, seconds.
     """
 
     folder: Path
@@ -115,6 +116,7 @@ def write_run(
     runs.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir()
+    environment = {"written": datetime.now(UTC).isoformat(timespec="seconds"), **environment}
     try:
         with naming_the_file(folder):
             metrics = score_run([model.predictions for model in models], config.classes)
