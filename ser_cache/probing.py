@@ -65,6 +65,8 @@ class Features(Protocol):
     @property
     def fingerprint(self) -> Digest: ...  # noqa: D102
     @property
+    def origin(self) -> dict[str, Any]: ...  # noqa: D102
+    @property
     def layers(self) -> tuple[int, ...]: ...  # noqa: D102
     @property
     def width(self) -> int: ...  # noqa: D102
@@ -281,7 +283,8 @@ def _train_head(
         results = _fit_fold(source, task, config, options, split, sides, on_epoch)
         models += [_trained(task, split, sides, seed, result) for seed, result in results.items()]
     seconds = round(perf_counter() - started, 3)
-    return write_run(runs, config, task.splits, models, environment(device) | {"seconds": seconds})
+    known = environment(device) | {"seconds": seconds}
+    return write_run(runs, config, task.splits, models, known, features.origin)
 
 
 def _places(place: Mapping[str, int], ids: Sequence[str]) -> NDArray[np.int64]:

@@ -1,7 +1,8 @@
 """The run folder: written whole or not at all, found again by its configuration, checked when read.
 
 ``config.json``, ``splits.json``, ``environment.json``, ``log.csv`` (epochs), ``predictions.csv``,
-``metrics.json``, ``weights.safetensors``, and for a head that mixes layers ``layer_weights.json``.
+``metrics.json``, ``weights.safetensors``, for a head that mixes layers ``layer_weights.json``,
+and ``fingerprint.json``, which says how to make the features of new audio.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ FILES = (
     "weights.safetensors",
 )
 LAYER_WEIGHTS = "layer_weights.json"
+FINGERPRINT = "fingerprint.json"
 PREDICTION_COLUMNS = ("fold", "seed", "id", "speaker", "truth", "predicted")
 """Before one ``score:<emotion>`` column per class."""
 
@@ -98,6 +100,7 @@ def write_run(
     splits: Sequence[Split],
     models: Sequence[TrainedModel],
     environment: Mapping[str, Any],
+    fingerprint: Mapping[str, Any] | None = None,
 ) -> Run:
     """Write a run's folder under a temporary name and rename it; an older one of the same id is replaced.
 
@@ -107,6 +110,8 @@ def write_run(
         splits: every fold.
         models: every fold's models, in the order they shall be listed.
         environment: versions, threads, device, as JSON.
+        fingerprint: what the features were made from, as ``store.CachedFeatures.origin`` gives it; without
+            it, predicting new audio needs the cache.
 
     Returns:
         The run as written.
@@ -124,6 +129,8 @@ def write_run(
             write_json(temporary / "splits.json", splits_as_json(splits))
             write_json(temporary / "environment.json", environment)
             write_json(temporary / "metrics.json", metrics)
+            if fingerprint is not None:
+                write_json(temporary / FINGERPRINT, fingerprint)
             _write_log(temporary / "log.csv", models)
             _write_predictions(temporary / "predictions.csv", config.classes, models)
             _write_weights(temporary, config.layers, models)
@@ -192,6 +199,15 @@ def read_predictions(run: Run) -> Iterator[dict[str, str]]:
         if list(reader.fieldnames or ()) != expected:
             raise _damaged(run.folder, "predictions.csv has other columns than its configuration")
         yield from reader
+
+
+def read_fingerprint(run: Run) -> dict[str, Any] | None:
+    """What a run's features were made from, as given to :func:`write_run`; None where it was not.
+
+    Raises:
+        ResultsError: the file is damaged.
+    """
+    return _read_json(run.folder, FINGERPRINT) if (run.folder / FINGERPRINT).exists() else None
 
 
 def _damaged(folder: Path, what: str) -> ResultsError:
