@@ -224,7 +224,7 @@ def load_matching_extractor(
 def _load(
     model: str, wanted: Mapping[str, Any], provenance: Mapping[str, str], options: PredictionOptions
 ) -> Extractor:
-    if wanted.get("family") == MFCC and model == MFCC:
+    if model == MFCC:
         names = {field.name for field in fields(MfccOptions)}
         return MfccExtractor(MfccOptions(**{name: wanted[name] for name in names & wanted.keys()}))
     is_recorded_hub_id = not options.model and model not in BACKBONES and model == provenance.get("hub_id")

@@ -65,7 +65,7 @@ def test_folders_and_formats(workshop, command, capsys, tmp_path):
     captured = capsys.readouterr()
     assert captured.out == ""
     assert "36 predictions written" in captured.err
-    assert list(csv.DictReader((tmp_path / "out.csv").open(newline=""))) == rows
+    assert list(csv.DictReader(io.StringIO((tmp_path / "out.csv").read_text()))) == rows
 
 
 def test_files_that_cannot_be_read_are_listed_with_status_3(workshop, command, capsys, tmp_path):
