@@ -96,13 +96,23 @@ def test_without_runs_the_next_step_is_said(empty_folder, with_folder, capsys):
         (empty_folder / "runs").mkdir()
     assert run(["runs"]) == 0
     assert "ser probe" in capsys.readouterr().err
-    assert run(["runs", "--format", "json"]) == 0
-    assert json.loads(capsys.readouterr().out) == []
+    for arguments in ([], ["--corpus", "emovo", "--sort", "ua"]):
+        assert run(["runs", "--format", "json", *arguments]) == 0
+        assert json.loads(capsys.readouterr().out) == []
+
+
+def test_where_no_run_can_be_read_programs_get_an_empty_list(runs, capsys):
+    for path in runs.iterdir():
+        (path / "config.json").unlink()
+    assert run(["runs", "--format", "json"]) == 3
+    captured = capsys.readouterr()
+    assert json.loads(captured.out) == []
+    assert len(captured.err.splitlines()) == 3
 
 
 def test_filters_that_together_leave_nothing_say_so(runs, capsys):
     assert run(["runs", "--head", "multilayer", "--model", "whisper-base+full"]) == 0
-    assert "No run" in capsys.readouterr().err
+    assert "none is all of that" in capsys.readouterr().err
 
 
 def test_damaged_and_newer_runs_are_named_at_the_end_with_status_3(runs, capsys):

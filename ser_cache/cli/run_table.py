@@ -33,11 +33,8 @@ COLUMNS = {
     "w. F1": "right",
 }
 """Of `ser probe`: heading -> how it gives way in a narrow terminal."""
-EXPLANATION = (
-    f"percent; mean over seeds ± standard deviation where there are several; {INTERVAL}: 95% interval "
-    "over test speakers"
-)
-NAMES = "UA: unweighted accuracy (mean recall), WA: accuracy, w. F1: F1 weighted by class size"
+PERCENT = "percent; mean over seeds ± standard deviation where there are several"
+NAMES = "UA: unweighted accuracy (mean recall), WA: accuracy, w. F1: weighted F1"
 
 
 @dataclass(frozen=True)
@@ -116,11 +113,17 @@ def table_of(runs: Sequence[Run], score: str = "macro_f1") -> RunTable:
     )
 
 
-def show_runs(table: RunTable, title: str) -> None:
-    """Print rows in a terminal, with what they share, and what the columns are."""
+def show_runs(table: RunTable, title: str, score: str = "macro_f1") -> None:
+    """Print rows in a terminal, with what they share, and what the columns are.
+
+    Args:
+        table: the rows.
+        title: above them.
+        score: the one that the interval is of.
+    """
     in_common = table.in_common()
     screen.table(f"{title}: {in_common}" if in_common else title, table.columns(), table.rows)
-    screen.say(f"{EXPLANATION}\n{NAMES}")
+    screen.say(f"{PERCENT}\n{_interval_of(score)}\n{NAMES}")
 
 
 def show_summaries(summaries: Sequence[RunSummary], title: str) -> None:
@@ -141,7 +144,7 @@ def show_summaries(summaries: Sequence[RunSummary], title: str) -> None:
     screen.table(title, columns, rows)
     seeds = {summary.seeds for summary in summaries}
     over = f"{screen.count(seeds.pop(), 'seed')}; " if len(seeds) == 1 else ""
-    screen.say(f"{over}{EXPLANATION}\n{NAMES}")
+    screen.say(f"{over}{PERCENT}\n{_interval_of('macro_f1')}\n{NAMES}")
     notes = [f"{s.corpus}: {line}" for s in summaries for line in (*s.warnings, s.no_interval) if line]
     for line in dict.fromkeys(notes):
         screen.note(f"note: {line}")
@@ -149,6 +152,10 @@ def show_summaries(summaries: Sequence[RunSummary], title: str) -> None:
     if reused:
         screen.note(f"{reused} of {len(summaries)} runs were reused; --force trains them again.")
     screen.say(f"runs: {summaries[0].folder.parent}")
+
+
+def _interval_of(score: str) -> str:
+    return f"{INTERVAL}: 95% interval of {SCORES[score]} over test speakers"
 
 
 def percent(spread: Spread) -> str:

@@ -101,8 +101,8 @@ def _list(folder: Path, wanted: Wanted, key: str, shape: str, output: Path | Non
 
     found = read_all(folder)
     try:
-        if found.runs or not found.unreadable:
-            _print(sort_runs(select(found.runs, wanted), key, reverse=reverse), folder, key, shape, output)
+        chosen = select(found.runs, wanted) if found.runs else []  # without runs every name is unknown
+        _print(sort_runs(chosen, key, reverse=reverse), folder, key, shape, output)
     finally:  # also where a filter was mistyped: the run that is missed may be among these
         for line in found.unreadable:
             screen.note(line)
@@ -118,14 +118,14 @@ def _print(found: Sequence[Run], folder: Path, key: str, shape: str, output: Pat
         return
     if not found:
         if folder.is_dir() and any(folder.iterdir()):
-            screen.note(f"No run in {folder} is all of that.")
+            screen.note(f"Of the runs in {folder} that can be read, none is all of that.")
         else:
             screen.note(f"There are no runs in {folder}; train some with: ser probe")
         return
     score = _score_sorted_by(key, records)
     table = table_of(found, score)
     if shape == "table":
-        show_runs(table, f"Runs in {folder}")
+        show_runs(table, f"Runs in {folder}", score)
         screen.say(f"one in detail: ser runs {table.rows[0][0]}")
     else:
         write = as_markdown if shape == "markdown" else as_latex
