@@ -22,7 +22,7 @@ from ser_cache.audio import SAMPLE_RATE, read
 from ser_cache.backbones.loading import BackboneOptions
 from ser_cache.backbones.registry import BACKBONES
 from ser_cache.corpora import AUDIO_SUFFIXES
-from ser_cache.errors import BackboneError, ResultsError, SerCacheError, StaleCacheError
+from ser_cache.errors import BackboneError, ResultsError, SerCacheError, StaleCacheError, UnknownNameError
 from ser_cache.extraction.batching import batch_seconds_for, batches
 from ser_cache.extraction.encoding import encode_in_pieces
 from ser_cache.extraction.loading import Failure, load_ahead
@@ -200,7 +200,7 @@ def load_matching_extractor(
     """Load the backbone with the settings of the run's features, and make sure that it is the same.
 
     Raises:
-        BackboneError: it cannot be loaded.
+        BackboneError, UnknownNameError: it cannot be loaded.
         StaleCacheError: it gives other features; the message shows the differences.
     """
     recorded = str(provenance.get("model") or run.config.backbone.partition("+")[0].replace("--", "/"))
@@ -208,9 +208,11 @@ def load_matching_extractor(
     wanted = fingerprint.features
     try:
         extractor = _load(model, wanted, provenance, options)
-    except SerCacheError as error:
-        where = "" if options.model else " Say where the run's backbone is with --model."
-        raise BackboneError(f"{error}{where}") from error
+    except (BackboneError, UnknownNameError) as error:
+        # Another name than the model's, as of a device, is not mended by saying where the model is.
+        if options.model or (isinstance(error, UnknownNameError) and error.name != model):
+            raise
+        raise BackboneError(f"{error} Say where the run's backbone is with --model.") from error
     storage = fingerprint.storage
     found = differences(fingerprint, Fingerprint(extractor.identity, storage), ("run", "backbone"))
     if found:

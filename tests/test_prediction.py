@@ -190,6 +190,12 @@ def test_a_backbone_that_was_moved_is_given_with_model(workshop, run, tmp_path):
     assert there.scores == pytest.approx(predict(run, [clip], CPU).predictions[0].scores, abs=1e-7)
 
 
+def test_what_is_not_the_backbones_fault_is_not_blamed_on_it(run):
+    with pytest.raises(UnknownNameError, match="abacus") as caught:
+        predict(run, [], PredictionOptions(device="abacus"))
+    assert "--model" not in str(caught.value)
+
+
 def test_a_run_of_an_earlier_version_finds_its_fingerprint_in_the_cache(workshop, run, tmp_path):
     copy = read_run(shutil.copytree(run.folder, tmp_path / run.folder.name))
     (copy.folder / "fingerprint.json").unlink()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,7 @@ import click
 
 from ser_cache import settings
 from ser_cache.cli import screen
+from ser_cache.cli.delivery import as_json, deliver, shape_of
 from ser_cache.cli.options import FILE, where_things_live
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ser_cache.results import Run
 
 SOME_FAILED = 3
-_SUFFIXES = {".csv": "csv", ".json": "json"}
+FORMATS = ("table", "csv", "json")
 
 
 @click.command(
@@ -41,7 +41,7 @@ _SUFFIXES = {".csv": "csv", ".json": "json"}
 @click.option(
     "--format",
     "shape",
-    type=click.Choice(("table", "csv", "json")),
+    type=click.Choice(FORMATS),
     help="[default: table, or as the --output file is called]",
 )
 @click.option("--output", type=FILE, help="Write to this file instead of the screen.")
@@ -67,7 +67,7 @@ def predict(
     """
     from ser_cache.results import find_run
 
-    shape = _shape_of(shape, output)
+    shape = shape_of(shape, output, FORMATS)
     where = settings.locate(cache=cache, runs=runs)
     found = find_run(where.runs, run)  # before torch is imported, which takes a second
     from ser_cache.prediction import PredictionOptions, collect_files
@@ -94,29 +94,15 @@ def _predict(run: Run, files: Sequence[Path], options: PredictionOptions, cache:
         return predict(run, files, options, cache, show)
 
 
-def _shape_of(shape: str | None, output: Path | None) -> str:
-    if output is None:
-        return shape or "table"
-    shape = shape or _SUFFIXES.get(output.suffix, "")
-    if shape not in _SUFFIXES.values():
-        raise click.UsageError(f"{output.name} can be csv or json: say which with --format.")
-    return shape
-
-
 def _deliver(report: PredictionReport, shape: str, output: Path | None) -> None:
     if shape == "table":
         _show_table(report)
         return
     text = _as_csv(report) if shape == "csv" else _as_json(report)
-    if output is None:
-        screen.say(text.removesuffix("\n"))
-        return
-    from ser_cache.files import write_text
-
-    write_text(output, text)
-    for line in _header(report):
-        screen.note(line)
-    screen.note(f"{screen.count(len(report.predictions), 'prediction')} written to {output}")
+    if output is not None:
+        for line in _header(report):
+            screen.note(line)
+    deliver(text, output, screen.count(len(report.predictions), "prediction"))
 
 
 def _header(report: PredictionReport) -> list[str]:
@@ -188,4 +174,4 @@ def _as_json(report: PredictionReport) -> str:
         "predictions": [_record(report, one) for one in report.predictions],
         "failed": {str(path): reason for path, reason in report.failed.items()},
     }
-    return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return as_json(value)

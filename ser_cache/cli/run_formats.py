@@ -1,10 +1,9 @@
-"""Runs for papers and for other programs: CSV and JSON hold everything, Markdown and LaTeX the table."""
+"""Runs for papers and for other programs: CSV holds everything, Markdown and LaTeX the table."""
 
 from __future__ import annotations
 
 import csv
 import io
-import json
 import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -38,11 +37,6 @@ def as_csv(records: Sequence[Record]) -> str:
     for record in records:
         writer.writerow({name: _cell(value) for name, value in record.items()})
     return text.getvalue()
-
-
-def as_json(value: object) -> str:
-    """Indented JSON."""
-    return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def as_markdown(table: RunTable, score: str) -> str:

@@ -9,9 +9,10 @@ import click
 
 from ser_cache import settings
 from ser_cache.cli import screen
+from ser_cache.cli.delivery import as_json, deliver, shape_of
 from ser_cache.cli.options import FILE, where_things_live
 from ser_cache.cli.run_detail import detail_record, show_run
-from ser_cache.cli.run_formats import as_csv, as_json, as_latex, as_markdown
+from ser_cache.cli.run_formats import as_csv, as_latex, as_markdown
 from ser_cache.cli.run_table import SCORES, show_runs, table_of
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from ser_cache.results.query import Record, Wanted
 
 FORMATS = ("table", "csv", "json", "markdown", "latex")
-_SUFFIXES = {".csv": "csv", ".json": "json", ".md": "markdown", ".tex": "latex"}
 SOME_FAILED = 3
 
 
@@ -71,9 +71,7 @@ def runs(
 
     folder = settings.locate(runs=runs).runs
     wanted = Wanted(corpora, models, heads, protocols, layers)
-    shape = shape or _shape_of(output)
-    if shape == "table" and output is not None:
-        raise click.UsageError("a table goes to the screen; for a file choose --format csv, json, ...")
+    shape = shape_of(shape, output, FORMATS)
     if run is None:
         return _list(folder, wanted, key, shape, output, reverse=reverse)
     if wanted != Wanted() or key or reverse:
@@ -89,7 +87,7 @@ def _show(folder: Path, text: str, shape: str, output: Path | None) -> int:
         raise click.UsageError(f"one run is shown as table or json, not as {shape}.")
     found = find_run(folder, text)
     if shape == "json":
-        _deliver(as_json(detail_record(found)), output, 1)
+        deliver(as_json(detail_record(found)), output, "1 run")
     else:
         show_run(found)
     return 0
@@ -112,9 +110,9 @@ def _list(folder: Path, wanted: Wanted, key: str, shape: str, output: Path | Non
 def _print(found: Sequence[Run], folder: Path, key: str, shape: str, output: Path | None) -> None:
     from ser_cache.results.query import record
 
-    records = [record(run) for run in found]
+    records, what = [record(run) for run in found], screen.count(len(found), "run")
     if shape in ("csv", "json"):
-        _deliver(as_csv(records) if shape == "csv" else as_json(records), output, len(found))
+        deliver(as_csv(records) if shape == "csv" else as_json(records), output, what)
         return
     if not found:
         if folder.is_dir() and any(folder.iterdir()):
@@ -129,7 +127,7 @@ def _print(found: Sequence[Run], folder: Path, key: str, shape: str, output: Pat
         screen.say(f"one in detail: ser runs {table.rows[0][0]}")
     else:
         write = as_markdown if shape == "markdown" else as_latex
-        _deliver(write(table, SCORES[score]), output, len(found))
+        deliver(write(table, SCORES[score]), output, what)
 
 
 def _score_sorted_by(key: str, records: Sequence[Record]) -> str:
@@ -138,23 +136,3 @@ def _score_sorted_by(key: str, records: Sequence[Record]) -> str:
 
     column = column_named(key, records).removesuffix("_low").removesuffix("_high") if key else ""
     return column if column in SCORES else "macro_f1"
-
-
-def _shape_of(output: Path | None) -> str:
-    """The format that a file's name asks for."""
-    if output is None:
-        return "table"
-    if output.suffix not in _SUFFIXES:
-        raise click.UsageError(f"say with --format what {output.name} shall be: {', '.join(FORMATS[1:])}.")
-    return _SUFFIXES[output.suffix]
-
-
-def _deliver(text: str, output: Path | None, count: int) -> None:
-    """To the screen, or to a file that is whole or absent."""
-    from ser_cache.files import write_text
-
-    if output is None:
-        screen.say(text.removesuffix("\n"))
-        return
-    write_text(output, text)
-    screen.note(f"{screen.count(count, 'run')} written to {output}")
