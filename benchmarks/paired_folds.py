@@ -161,7 +161,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(f"--{name}", type=Path, help=f"[default: ./{name}]")
     parser.add_argument("--folds", type=int, default=5, help="folds of speakers [default: 5]")
     parser.add_argument("--seeds", type=int, default=1, help="models per head and fold [default: 1]")
-    parser.add_argument("--heads", default=",".join(protocol_named(PROTOCOL).heads), help="[default: %(default)s]")
+    parser.add_argument(
+        "--heads", default=",".join(protocol_named(PROTOCOL).heads), help="[default: %(default)s]"
+    )
     parser.add_argument("--epochs", type=int, help="instead of the protocol's, for a quick look")
     parser.add_argument("--json", type=Path, help="write the figures to this file too")
 

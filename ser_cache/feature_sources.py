@@ -36,6 +36,8 @@ class Features(Protocol):
     @property
     def fingerprint(self) -> Digest: ...  # noqa: D102
     @property
+    def origin(self) -> dict[str, Any]: ...  # noqa: D102
+    @property
     def layers(self) -> tuple[int, ...]: ...  # noqa: D102
     @property
     def width(self) -> int: ...  # noqa: D102

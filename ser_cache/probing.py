@@ -39,7 +39,7 @@ from ser_cache.results import (
 )
 from ser_cache.splits import SIDES, Split, SplitOptions, make_splits, split_config, warnings
 from ser_cache.stacks import Model
-from ser_cache.standardising import StandardisedFeatures, check_standardisation
+from ser_cache.standardising import Moments, StandardisedFeatures, check_standardisation
 from ser_cache.training import FitResult, Sides, fit
 
 if TYPE_CHECKING:
@@ -293,7 +293,16 @@ def _train_pass(
     seconds = {"seconds": round(perf_counter() - started, 3), "runs_of_the_pass": len(configs)}
     made = environment(device) | seconds
     return [
-        write_run(runs, config, task.splits, own, made, search=search or None)
+        write_run(
+            runs,
+            config,
+            task.splits,
+            own,
+            made,
+            search=search or None,
+            fingerprint=features.origin,
+            standardisation=fold.standardisation_of(config),
+        )
         for config, own, search in zip(configs, models, searches, strict=True)
     ]
 
@@ -308,11 +317,12 @@ class _FoldTraining:
     layers: tuple[int, ...]
     meter: _Meter
     configs: Sequence[RunConfig]
+    found: dict[str, Moments] = field(default_factory=dict)
 
     def train(self, source: FeatureSource, split: Split) -> list[tuple[list[TrainedModel], dict[str, Any]]]:
         """Each run's models of one fold, and how their learning rate was found where it was searched for."""
         sides = self._sides(split)
-        source = self._standardised(source, sides)
+        source = self._standardised(source, sides, split)
         key = f"{canonical_json(self.configs[0].split)}:{split.fold}"
         searches = [self._search(source, sides, split, key, config) for config in self.configs]
         models = [
@@ -348,14 +358,24 @@ class _FoldTraining:
         place = {utterance.id: number for number, utterance in enumerate(self.task.utterances)}
         return Sides(*(_places(place, split.side(name)) for name in SIDES))
 
-    def _standardised(self, source: FeatureSource, sides: Sides) -> FeatureSource:
+    def _standardised(self, source: FeatureSource, sides: Sides, split: Split) -> FeatureSource:
         how = self.options.protocol.standardise
         if how == "none":
             return source
         speakers = [utterance.speaker for utterance in self.task.utterances]
-        return StandardisedFeatures(
-            source, moments_for(self.features, self.layers, how, sides.train, speakers)
-        )
+        self.found[split.fold] = moments_for(self.features, self.layers, how, sides.train, speakers)
+        return StandardisedFeatures(source, self.found[split.fold])
+
+    def standardisation_of(self, config: RunConfig) -> dict[str, NDArray[np.float32]]:
+        """What each fold's features were standardised with, where that is not the speaker's own."""
+        if self.options.protocol.standardise != "global":
+            return {}
+        places = [self.layers.index(layer) for layer in config.layers]
+        return {
+            f"{fold}/{name}": values[0, places]
+            for fold, moments in self.found.items()
+            for name, values in (("mean", moments.mean), ("deviation", moments.deviation))
+        }
 
     def _model(self, config: RunConfig, split: Split, seed: int, rate: float | None) -> Model:
         places = tuple(self.layers.index(layer) for layer in config.layers)

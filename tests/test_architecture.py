@@ -44,6 +44,8 @@ LAYERS = {
     "results": 5,
     "probing": 6,
     "comparison": 6,
+    "restoring": 6,
+    "prediction": 7,
     "demo": 7,
     "cli": 8,
 }
@@ -141,6 +143,14 @@ def test_stage_two_cannot_reach_audio_backbones_or_extraction(start: str) -> Non
     assert not reached_from(start) & STAGE_ONE
 
 
+def test_only_what_goes_the_whole_way_joins_the_stages() -> None:
+    # `ser predict` runs a backbone on new audio and a trained head on what it gives; the demonstration runs
+    # all there is. Whatever else reached both would load a backbone where features are cached already.
+    joining = {unit(path) for path in modules()} - {"__init__"}
+    joining = {name for name in joining if {"extraction", "heads"} <= reached_from(name)}
+    assert joining == {"prediction", "demo", "cli"}
+
+
 @pytest.mark.parametrize("start", ["audio", "backbones", "mfcc", "extraction"])
 def test_stage_one_knows_nothing_of_heads_and_training(start: str) -> None:
     assert not reached_from(start) & {"heads", "training", "probing", "results", "protocols", "splits"}
@@ -174,6 +184,8 @@ def loaded_after(statement: str) -> set[str]:
         ("import ser_cache.results", {"torch", "transformers"}),
         ("import ser_cache.learning_rate_search, ser_cache.schedules", {"torch", "numpy"}),
         ("import ser_cache.comparison", {"torch", "transformers", "h5py", "scipy"}),
+        ("import ser_cache.results.query, ser_cache.results.detail", {"torch", "transformers", "h5py"}),
+        ("import ser_cache.restoring", {"transformers", "librosa", "soundfile"}),
         ("import ser_cache.probing", {"transformers", "librosa", "soundfile", "matplotlib", "sklearn"}),
     ],
 )

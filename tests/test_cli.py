@@ -17,7 +17,7 @@ from small_corpora import EMOTIONS, PATTERN, SPEAKERS, tone, write_tone_corpus
 
 from ser_cache import cli
 from ser_cache.cli import run, screen, ser
-from ser_cache.cli.probe import COLUMNS
+from ser_cache.cli.run_table import COLUMNS
 
 Ser = Callable[..., int]
 
@@ -48,7 +48,7 @@ def test_the_page_of_commands_is_what_help_says() -> None:
     assert (docs / "commands.md").read_text(encoding="utf-8") == page, "run: python docs/make_commands.py"
 
 
-@pytest.mark.parametrize("command", [["models"], ["corpora"], ["cache", "ls"]], ids=" ".join)
+@pytest.mark.parametrize("command", [["models"], ["corpora"], ["cache", "ls"], ["runs"]], ids=" ".join)
 def test_listings_import_neither_torch_nor_transformers(command: list[str], empty_folder: Path) -> None:
     code = (
         "import sys; from ser_cache.cli import run; status = run(sys.argv[1:]);"
@@ -413,8 +413,8 @@ def test_a_table_in_a_narrow_terminal_loses_no_column(
         "40.0±21.2",
         "40.0±21.2",
         "30.4±20.6",
+        "19.0-41.8",
         "30.4±20.6",
-        "5",
     )
     screen.table("Probes", COLUMNS, [row])
     lines = click.unstyle(capsys.readouterr().out).splitlines()

@@ -41,6 +41,7 @@ class Features:
         rng = np.random.default_rng(0)
         centres = rng.normal(size=(len(EMOTIONS), WIDTH))
         self.layers, self.failed, self.fingerprint = layers, failed or {}, Digest()
+        self.origin = {"features": {"family": "toy"}, "storage": {}, "provenance": {}}
         usable = [u for u in utterances if u.id not in self.failed]
         self.ids = tuple(u.id for u in usable)
         self.states = []

@@ -21,8 +21,10 @@ from ser_cache.cli.demo import demo
 from ser_cache.cli.extract import extract
 from ser_cache.cli.manifest import corpora, manifest
 from ser_cache.cli.models import models
+from ser_cache.cli.predict import predict
 from ser_cache.cli.probe import probe
 from ser_cache.cli.protocols import protocols
+from ser_cache.cli.runs import runs
 from ser_cache.errors import SerCacheError
 
 DONE, FAILED, INTERRUPTED = 0, 1, 130
@@ -43,7 +45,19 @@ def ser() -> None:
     """  # noqa: D301 - click's mark for "keep these lines" is the backspace character itself
 
 
-for _command in (manifest, corpora, extract, models, probe, compare, protocols, cache, demo):
+for _command in (
+    manifest,
+    corpora,
+    extract,
+    models,
+    probe,
+    runs,
+    compare,
+    predict,
+    protocols,
+    cache,
+    demo,
+):
     ser.add_command(_command)
 
 

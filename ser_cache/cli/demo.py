@@ -29,7 +29,7 @@ def demo(folder: Path, seed: int) -> None:
 
     Needs no network, no data and no GPU, only the extra: pip install 'ser-cache[demo]'.
     """
-    from ser_cache.cli.probe import show_summaries
+    from ser_cache.cli.run_table import show_summaries
     from ser_cache.demo.corpus import DemoOptions
     from ser_cache.demo.run import run_demo
 

@@ -12,6 +12,7 @@ from ser_cache import settings
 from ser_cache.cli import screen
 from ser_cache.cli.options import chosen_manifests, given_places, where_things_live
 from ser_cache.cli.protocols import changed_protocol, training_options
+from ser_cache.cli.run_table import show_summaries
 from ser_cache.errors import SettingsError, UnknownNameError
 
 if TYPE_CHECKING:
@@ -20,21 +21,9 @@ if TYPE_CHECKING:
     from ser_cache.manifest import Manifest
     from ser_cache.probing import ProbeOptions
     from ser_cache.results import RunSummary
-    from ser_cache.statistics import Spread
 
 Job = tuple["Manifest", str]
 """A corpus, and a backbone's folder in the cache."""
-
-COLUMNS = {
-    "corpus": "fold",
-    "backbone": "fold",
-    "head": "left",
-    "UA": "right",
-    "WA": "right",
-    "macro F1": "right",
-    "weighted F1": "right",
-    "seeds": "right",
-}
 
 
 @click.command(
@@ -226,35 +215,3 @@ def _layers(wanted: Sequence[str], cached: Sequence[int]) -> tuple[int, ...]:
     if unknown:
         raise SettingsError(f"--layer {unknown[0]} is no layer; give a number, or all.")
     return tuple(map(int, wanted))
-
-
-def show_summaries(summaries: Sequence[RunSummary], title: str) -> None:
-    """Print one row a run, then what must be known before believing the numbers, each once."""
-    rows = [
-        (
-            summary.corpus,
-            summary.backbone,
-            summary.head,
-            _percent(summary.ua),
-            _percent(summary.wa),
-            _percent(summary.macro_f1),
-            _percent(summary.weighted_f1),
-            str(summary.seeds),
-        )
-        for summary in summaries
-    ]
-    screen.table(title, COLUMNS, rows)
-    screen.say("percent; mean over seeds ± standard deviation where there are several")
-    notes = [f"{s.corpus}: {line}" for s in summaries for line in (*s.warnings, s.no_interval) if line]
-    for line in dict.fromkeys(notes):
-        screen.note(f"note: {line}")
-    reused = sum(summary.reused for summary in summaries)
-    if reused:
-        screen.note(f"{reused} of {len(summaries)} runs were reused; --force trains them again.")
-    screen.say(f"runs: {summaries[0].folder.parent}")
-
-
-def _percent(spread: Spread) -> str:
-    if spread.std is None:
-        return f"{100 * spread.mean:.1f}"
-    return f"{100 * spread.mean:.1f}±{100 * spread.std:.1f}"

@@ -10,12 +10,14 @@ from ser_cache.results.config import (
     manifest_digest,
     splits_as_json,
 )
+from ser_cache.results.finding import find_run
 from ser_cache.results.folder import (
     Found,
     Run,
     TrainedModel,
     find,
     list_runs,
+    read_fingerprint,
     read_predictions,
     read_run,
     write_run,
@@ -35,8 +37,10 @@ __all__ = [
     "RunSummary",
     "TrainedModel",
     "find",
+    "find_run",
     "list_runs",
     "manifest_digest",
+    "read_fingerprint",
     "read_predictions",
     "read_run",
     "run_named",

@@ -1,8 +1,10 @@
 """The run folder: written whole or not at all, found again by its configuration, checked when read.
 
 ``config.json``, ``splits.json``, ``environment.json``, ``log.csv`` (epochs), ``predictions.csv``,
-``metrics.json``, ``weights.safetensors``, for a head that mixes layers ``layer_weights.json``, and where the
-learning rate was searched for ``learning_rate_search.json``.
+``metrics.json``, ``weights.safetensors``; for a head that mixes layers ``layer_weights.json``; where the
+learning rate was searched for ``learning_rate_search.json``; where features were standardised over the
+training side ``standardisation.safetensors``; and ``fingerprint.json``, which says how to make the features of
+new audio.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +41,8 @@ FILES = (
 )
 LAYER_WEIGHTS = "layer_weights.json"
 SEARCH = "learning_rate_search.json"
+STANDARDISATION = "standardisation.safetensors"
+FINGERPRINT = "fingerprint.json"
 PREDICTION_COLUMNS = ("fold", "seed", "id", "speaker", "truth", "predicted")
 """Before one ``score:<emotion>`` column per class."""
 
@@ -69,7 +74,7 @@ class Run:
         folder: where it is; its name is the run's id.
         config: what made it.
         metrics: what :func:`ser_cache.results.scoring.score_run` returned.
-        environment: versions, threads, device, seconds.
+        environment: when it was written (UTC), versions, threads, device, seconds.
     """
 
     folder: Path
@@ -100,6 +105,8 @@ def write_run(
     models: Sequence[TrainedModel],
     environment: Mapping[str, Any],
     search: Mapping[str, Any] | None = None,
+    fingerprint: Mapping[str, Any] | None = None,
+    standardisation: Mapping[str, NDArray[Any]] | None = None,
 ) -> Run:
     """Write a run's folder under a temporary name and rename it; an older one of the same id is replaced.
 
@@ -110,6 +117,10 @@ def write_run(
         models: every fold's models, in the order they shall be listed.
         environment: versions, threads, device, as JSON.
         search: how each fold's learning rate was found, as JSON; None where it was given.
+        fingerprint: what the features were made from, as ``store.CachedFeatures.origin`` gives it; without
+            it, predicting new audio needs the cache.
+        standardisation: ``<fold>/mean`` and ``<fold>/deviation``, (layers, width) each, of features that were
+            standardised over the training side; None for any others.
 
     Returns:
         The run as written.
@@ -119,6 +130,7 @@ def write_run(
     runs.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir()
+    environment = {"written": datetime.now(UTC).isoformat(timespec="seconds"), **environment}
     try:
         with naming_the_file(folder):
             metrics = score_run([model.predictions for model in models], config.classes)
@@ -126,9 +138,13 @@ def write_run(
             write_json(temporary / "splits.json", splits_as_json(splits))
             write_json(temporary / "environment.json", environment)
             write_json(temporary / "metrics.json", metrics)
+            if fingerprint is not None:
+                write_json(temporary / FINGERPRINT, fingerprint)
             _write_log(temporary / "log.csv", models)
             _write_predictions(temporary / "predictions.csv", config.classes, models)
             _write_weights(temporary, config.layers, models)
+            if standardisation:
+                _write_tensors(temporary / STANDARDISATION, standardisation)
             if search is not None:
                 write_json(temporary / SEARCH, search)
             _put_in_place(temporary, folder)
@@ -198,6 +214,15 @@ def read_predictions(run: Run) -> Iterator[dict[str, str]]:
         yield from reader
 
 
+def read_fingerprint(run: Run) -> dict[str, Any] | None:
+    """What a run's features were made from, as given to :func:`write_run`; None where it was not.
+
+    Raises:
+        ResultsError: the file is damaged.
+    """
+    return _read_json(run.folder, FINGERPRINT) if (run.folder / FINGERPRINT).exists() else None
+
+
 def _damaged(folder: Path, what: str) -> ResultsError:
     return ResultsError(f"the run {folder} is damaged ({what}); delete it, or repeat it with --force.")
 
@@ -257,20 +282,24 @@ def _short(value: object) -> object:
 
 def _write_weights(folder: Path, layers: Sequence[int], models: Sequence[TrainedModel]) -> None:
     """All parameters as ``<fold>/<seed>/<parameter>``; the layer weights, where the head mixes layers."""
-    from safetensors.numpy import save
-
     tensors = {
         f"{model.predictions.fold}/{model.predictions.seed}/{name}": np.ascontiguousarray(value)
         for model in models
         for name, value in model.weights.items()
     }
-    # Not save_file: on a full disk it raises an error of its own, which names neither file nor cause.
-    (folder / "weights.safetensors").write_bytes(save(tensors))
+    _write_tensors(folder / "weights.safetensors", tensors)
     mixing = [(m.predictions, m.layer_weights.tolist()) for m in models if m.layer_weights is not None]
     if mixing:
         mean = np.mean([weights for _, weights in mixing], axis=0).tolist()
         rows = [{"fold": part.fold, "seed": part.seed, "weights": weights} for part, weights in mixing]
         write_json(folder / LAYER_WEIGHTS, {"layers": list(layers), "mean": mean, "models": rows})
+
+
+def _write_tensors(path: Path, tensors: Mapping[str, NDArray[Any]]) -> None:
+    from safetensors.numpy import save
+
+    # Not save_file: on a full disk it raises an error of its own, which names neither file nor cause.
+    path.write_bytes(save({name: np.ascontiguousarray(value) for name, value in tensors.items()}))
 
 
 def _put_in_place(temporary: Path, folder: Path) -> None:

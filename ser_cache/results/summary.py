@@ -19,12 +19,14 @@ class RunSummary:
         corpus: name of the corpus.
         backbone: folder name of the backbone.
         head: name of the head.
+        layers: those the head was fed.
         ua: unweighted accuracy, predictions pooled over folds; mean and standard deviation over seeds.
         wa: accuracy, likewise.
         macro_f1: over all of the run's emotions (one fold alone: those in its truth), likewise.
         weighted_f1: likewise.
         intervals: 95% confidence interval over test speakers of each of these four by name; empty for none.
         no_interval: why there is none; empty where there is one.
+        speakers: on the test sides, all folds together.
         seeds: how many.
         folds: how many.
         utterances: tested, all folds together.
@@ -36,12 +38,14 @@ class RunSummary:
     corpus: str
     backbone: str
     head: str
+    layers: tuple[int, ...]
     ua: Spread
     wa: Spread
     macro_f1: Spread
     weighted_f1: Spread
     intervals: Mapping[str, Interval]
     no_interval: str
+    speakers: int
     seeds: int
     folds: int
     utterances: int
@@ -65,9 +69,11 @@ def summarise(run: Run, *, reused: bool = False, warnings: tuple[str, ...] = ())
         corpus=run.config.corpus,
         backbone=run.config.backbone,
         head=run.config.head,
+        layers=run.config.layers,
         **spreads,
         intervals=intervals,
         no_interval=interval.get("reason", ""),
+        speakers=interval["speakers"],
         seeds=count,
         folds=len(run.metrics["folds"]),
         utterances=sum(row["support"] for row in run.metrics["per_class"]),

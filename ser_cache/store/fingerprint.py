@@ -52,11 +52,19 @@ class Fingerprint:
         return cls(value["features"], value["storage"])
 
 
-def differences(cached: Fingerprint, asked: Fingerprint) -> list[str]:
-    """Each setting in which two fingerprints differ, readable: ``context: cache 'audio', asked 'full'``."""
+def differences(
+    cached: Fingerprint, asked: Fingerprint, names: tuple[str, str] = ("cache", "asked")
+) -> list[str]:
+    """Each setting in which two fingerprints differ, readable: ``context: cache 'audio', asked 'full'``.
+
+    Args:
+        cached: the one.
+        asked: the other.
+        names: what to call them.
+    """
     ours, theirs = dict(_flat(cached)), dict(_flat(asked))
     return [
-        f"{key}: cache {_shown(ours, key)}, asked {_shown(theirs, key)}"
+        f"{key}: {names[0]} {_shown(ours, key)}, {names[1]} {_shown(theirs, key)}"
         for key in sorted(ours.keys() | theirs.keys())
         if ours.get(key, _ABSENT) != theirs.get(key, _ABSENT)
     ]

@@ -154,6 +154,21 @@ class CachedFeatures:
     def __len__(self) -> int:
         return len(self.ids)
 
+    @property
+    def origin(self) -> dict[str, Any]:
+        """All that a prediction needs to make such features again, as JSON.
+
+        The halves of the fingerprint, and where the model came from.
+        """
+        recorded = self._parts[0].provenance
+        return {
+            "features": dict(self.fingerprint.features),
+            "storage": dict(self.fingerprint.storage),
+            "provenance": {
+                name: recorded[name] for name in ("model", "hub_id", "revision", "name") if name in recorded
+            },
+        }
+
     def hidden(self, index: int, layers: Sequence[int] | None = None) -> NDArray[Any]:
         """Hidden states of one utterance.
 

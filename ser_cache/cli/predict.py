@@ -1,0 +1,177 @@
+"""``ser predict``: the emotions of new audio, as a trained run hears them."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ser_cache import settings
+from ser_cache.cli import screen
+from ser_cache.cli.delivery import as_json, deliver, shape_of
+from ser_cache.cli.options import FILE, where_things_live
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ser_cache.prediction import Prediction, PredictionOptions, PredictionReport
+    from ser_cache.results import Run
+
+SOME_FAILED = 3
+FORMATS = ("table", "csv", "json")
+
+
+@click.command(
+    epilog="Example: ser predict emovo-whisper-small-multilayer recordings/ --format csv",
+    short_help="Emotions of new audio, by a trained run.",
+)
+@click.argument("run")
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--fold", "folds", multiple=True, help="Ask the models of this fold; repeatable [default: all]."
+)
+@click.option("--seed", "seeds", multiple=True, type=int, help="... of this seed; repeatable [default: all].")
+@click.option("--model", default="", help="Where the run's backbone is now [default: where it was].")
+@click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda", help="Where to run.")
+@click.option("--offline", is_flag=True, help="Use downloaded checkpoints only.")
+@click.option(
+    "--format",
+    "shape",
+    type=click.Choice(FORMATS),
+    help="[default: table, or as the --output file is called]",
+)
+@click.option("--output", type=FILE, help="Write to this file instead of the screen.")
+@where_things_live("cache", "runs")
+def predict(
+    run: str,
+    files: tuple[Path, ...],
+    folds: tuple[str, ...],
+    seeds: tuple[int, ...],
+    model: str,
+    device: str,
+    offline: bool,
+    shape: str | None,
+    output: Path | None,
+    cache: Path | None,
+    runs: Path | None,
+) -> int:
+    """Predict the emotions of audio FILES with a trained RUN.
+
+    RUN is a run's name, its beginning, the digits that `ser runs` shows, or a folder. FILES are audio files,
+    or folders with audio at any depth. The scores are class probabilities, the mean over all models of the
+    run (folds times seeds). Files that cannot be used are listed; the exit status is then 3.
+    """
+    from ser_cache.results import find_run
+
+    shape = shape_of(shape, output, FORMATS)
+    where = settings.locate(cache=cache, runs=runs)
+    found = find_run(where.runs, run)  # before torch is imported, which takes a second
+    from ser_cache.prediction import PredictionOptions, collect_files
+
+    wanted = collect_files(files)
+    options = PredictionOptions(model, tuple(folds), tuple(seeds), device, offline)
+    report = _predict(found, wanted, options, where.cache)
+    _deliver(report, shape, output)
+    for reason in report.failed.values():  # all of them: nothing else names them
+        screen.note(f"failed: {reason}")
+    return SOME_FAILED if report.failed else 0
+
+
+def _predict(run: Run, files: Sequence[Path], options: PredictionOptions, cache: Path) -> PredictionReport:
+    from ser_cache.prediction import predict
+
+    started = monotonic()
+    screen.busy(f"loading {options.model or run.config.backbone}")
+    with screen.bar("predicting", len(files)) as bar:
+
+        def show(done: int, total: int) -> None:
+            bar.restate(done, total, f"{done / max(monotonic() - started, 1e-9):.1f} files/s")
+
+        return predict(run, files, options, cache, show)
+
+
+def _deliver(report: PredictionReport, shape: str, output: Path | None) -> None:
+    if shape == "table":
+        _show_table(report)
+        return
+    text = _as_csv(report) if shape == "csv" else _as_json(report)
+    if output is not None:
+        for line in _header(report):
+            screen.note(line)
+    deliver(text, output, screen.count(len(report.predictions), "prediction"))
+
+
+def _header(report: PredictionReport) -> list[str]:
+    """Which run says this, and how far it can be believed."""
+    from ser_cache.cli.run_table import interval_text, percent
+    from ser_cache.results import summarise
+
+    run, summary = report.run, summarise(report.run)
+    among = f" (95% interval {interval_text(summary, 'macro_f1')})" if summary.intervals else ""
+    models = screen.count(report.models, "model")
+    classes = ", ".join(run.config.classes)
+    return [
+        f"run {run.folder.name}: {models} of the {summary.head} head on {summary.backbone}",
+        f"trained on {summary.corpus} for {classes}",
+        f"macro F1 on its test sides: {percent(summary.macro_f1)}%{among}",
+    ]
+
+
+def _show_table(report: PredictionReport) -> None:
+    for line in _header(report):
+        screen.say(line)
+    screen.say("")
+    classes = report.run.config.classes
+    columns = {"file": "fold", "emotion": "left"} | dict.fromkeys(classes, "right")
+    several = report.models > 1
+    if several:
+        columns["agree"] = "right"
+    rows = []
+    for one in report.predictions:
+        scores = [f"{100 * score:.1f}" for score in one.scores]
+        rows.append((str(one.path), one.emotion, *scores, *([f"{100 * one.agreement:.0f}"] * several)))
+    screen.table("Predictions: class probabilities in percent", columns, rows)
+    if several:
+        screen.say(f"mean of {report.models} models; agree: percent of the models that chose the emotion")
+
+
+def _record(report: PredictionReport, one: Prediction) -> dict[str, Any]:
+    scores = zip(report.run.config.classes, one.scores.tolist(), strict=True)
+    return {
+        "file": str(one.path),
+        "emotion": one.emotion,
+        "agreement": one.agreement,
+        "seconds": one.seconds,
+        "scores": dict(scores),
+    }
+
+
+def _as_csv(report: PredictionReport) -> str:
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    classes = report.run.config.classes
+    writer.writerow(["file", "emotion", "agreement", "seconds", *(f"score:{name}" for name in classes)])
+    for one in report.predictions:
+        scores = [f"{score:.6g}" for score in one.scores]
+        writer.writerow([one.path, one.emotion, f"{one.agreement:.6g}", f"{one.seconds:.6g}", *scores])
+    return text.getvalue()
+
+
+def _as_json(report: PredictionReport) -> str:
+    run = report.run
+    value = {
+        "run": run.folder.name,
+        "corpus": run.config.corpus,
+        "backbone": run.config.backbone,
+        "head": run.config.head,
+        "classes": list(run.config.classes),
+        "macro_f1": run.metrics["pooled"]["mean"]["macro_f1"],
+        "models": report.models,
+        "predictions": [_record(report, one) for one in report.predictions],
+        "failed": {str(path): reason for path, reason in report.failed.items()},
+    }
+    return as_json(value)

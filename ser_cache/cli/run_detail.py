@@ -1,0 +1,204 @@
+"""One run in detail on the screen: what made it, how good it is and where, how it was trained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from ser_cache.cli import screen
+from ser_cache.cli.run_table import SCORES, percent
+
+if TYPE_CHECKING:
+    from ser_cache.results import Run
+    from ser_cache.results.detail import LayerWeights
+
+BAR_WIDTH = 30
+
+
+def show_run(run: Run) -> None:
+    """Print everything about a run but its predictions and weights.
+
+    Raises:
+        ResultsError: its log or its layer weights are damaged.
+    """
+    _show_configuration(run)
+    _show_scores(run)
+    _show_classes(run)
+    _show_confusion(run)
+    _show_folds(run)
+    _show_layer_weights(run)
+    _show_training(run)
+
+
+def detail_record(run: Run) -> dict[str, Any]:
+    """The same for other programs: configuration, metrics, environment, training and layer weights.
+
+    Raises:
+        ResultsError: its log or its layer weights are damaged.
+    """
+    from ser_cache.results.detail import read_layer_weights, read_training_log
+
+    log, weights = read_training_log(run), read_layer_weights(run)
+    return {
+        "run": run.folder.name,
+        "folder": str(run.folder),
+        "config": run.config.to_json(),
+        "metrics": dict(run.metrics),
+        "environment": dict(run.environment),
+        "training": {"epochs": log.epochs, "best_epochs": list(log.best_epochs)},
+        "layer_weights": None
+        if weights is None
+        else {
+            "layers": list(weights.layers),
+            "mean": weights.mean.tolist(),
+            "models": weights.models.tolist(),
+        },
+    }
+
+
+def _show_configuration(run: Run) -> None:
+    from ser_cache.results.query import layers_text, protocol_name
+
+    config, data = run.config, run.config.data
+    settings = {key: value for key, value in config.protocol.items() if key != "name"}
+    lines = {
+        "corpus": config.corpus,
+        "backbone": f"{config.backbone}, layer{'s' * (len(config.layers) > 1)} {layers_text(config.layers)}",
+        "head": config.head,
+        "classes": ", ".join(config.classes),
+        "split": _split(config.split),
+        "protocol": protocol_name(run),
+        **{f"  {name}": _settings(value) for name, value in settings.items() if value not in ({}, None, "")},
+        "seeds": ", ".join(map(str, config.seeds)),
+        "data": f"features {data.fingerprint[:12]}, manifest {data.manifest[:12]}, splits {data.splits[:12]}",
+    }
+    screen.say(f"Run {run.folder.name}\n")
+    for name, value in lines.items():
+        screen.say(f"{name:<11} {value}")
+    screen.say("")
+
+
+def _split(split: Mapping[str, Any]) -> str:
+    from ser_cache.results.query import split_text
+
+    further = {name: value for name, value in split.items() if name != "kind"}
+    return f"{split_text(split)} ({_settings(further)})" if further else split_text(split)
+
+
+def _settings(value: Any) -> str:  # noqa: ANN401 - whatever JSON can hold
+    """Nested settings in a line: "epochs 30, betas 0.9 0.98"."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name.replace('_', ' ')} {_settings(item)}" for name, item in value.items())
+    if isinstance(value, list | tuple):
+        return " ".join(map(_settings, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _show_scores(run: Run) -> None:
+    from ser_cache.results import summarise
+    from ser_cache.statistics import Spread
+
+    summary, folds = summarise(run), run.metrics["mean_of_folds"]
+    rows = []
+    for name, heading in SCORES.items():
+        interval = summary.intervals.get(name)
+        rows.append(
+            (
+                heading,
+                percent(getattr(summary, name)),
+                f"{100 * interval.low:.1f} to {100 * interval.high:.1f}" if interval else "none",
+                percent(Spread(folds["mean"][name], folds["std"][name], summary.seeds)),
+            )
+        )
+    columns = {"score": "left"} | dict.fromkeys(("pooled", "95% interval", "mean of folds"), "right")
+    title = f"Scores over {screen.count(summary.folds, 'fold')} and {screen.count(summary.seeds, 'seed')}"
+    screen.table(title, columns, rows)
+    screen.say("percent; mean over seeds ± standard deviation where there are several")
+    screen.say(f"macro F1 over {run.metrics.get('macro_f1_over', 'all classes')}")
+    interval = run.metrics["interval"]
+    method = f"interval: {interval['method']}" if "method" in interval else "interval"
+    screen.say(summary.no_interval or f"{method}, of {screen.count(summary.speakers, 'speaker')}")
+    screen.say("")
+
+
+def _show_classes(run: Run) -> None:
+    rows = [
+        (
+            row["class"],
+            *(f"{100 * row[kind]:.1f}" for kind in ("precision", "recall", "f1")),
+            f"{row['support']:,}",
+        )
+        for row in run.metrics["per_class"]
+    ]
+    columns = {"emotion": "left"} | dict.fromkeys(("precision", "recall", "F1", "support"), "right")
+    screen.table("Per emotion, folds pooled, mean over seeds", columns, rows)
+
+
+def _show_confusion(run: Run) -> None:
+    classes, seeds = run.config.classes, len(run.config.seeds)
+    rows = []
+    for name, counts in zip(classes, run.metrics["confusion"], strict=True):
+        total = sum(counts)
+        rows.append((name, *(f"{_share(count, total)} ({count:,})" for count in counts)))
+    columns = {"truth": "left"} | dict.fromkeys(classes, "right")
+    over = f"; counts are over {seeds} seeds" if seeds > 1 else ""
+    screen.table(f"Confusion: percent of each row's truth that was taken for (count){over}", columns, rows)
+
+
+def _share(count: int, total: int) -> str:
+    return f"{100 * count / total:.0f}" if total else "-"
+
+
+def _show_folds(run: Run) -> None:
+    from ser_cache.results.detail import fold_scores
+
+    found = fold_scores(run)
+    if len(found) < 2:
+        return
+    rows = [(fold, *(percent(scores[name]) for name in SCORES)) for fold, scores in found.items()]
+    columns = {"fold": "left"} | dict.fromkeys(SCORES.values(), "right")
+    screen.table("Per fold, over the classes in its truth", columns, rows)
+
+
+def _show_layer_weights(run: Run) -> None:
+    from ser_cache.results.detail import read_layer_weights
+
+    weights = read_layer_weights(run)
+    if weights is None:
+        return
+    rows = [_layer_row(weights, place) for place in range(len(weights.layers))]
+    columns = {"layer": "right", "weight": "right", "of models": "left", "": "left"}
+    screen.table(
+        f"Layer weights in percent, mean of {screen.count(len(weights.models), 'model')}", columns, rows
+    )
+
+
+def _layer_row(weights: LayerWeights, place: int) -> tuple[str, ...]:
+    shares, highest = weights.models[:, place], float(weights.mean.max())
+    mean = float(weights.mean[place])
+    spanned = f"{100 * shares.min():.1f} to {100 * shares.max():.1f}"
+    bar = "█" * round(BAR_WIDTH * mean / highest) if highest > 0 else ""
+    return (str(weights.layers[place]), f"{100 * mean:.1f}", spanned, bar)
+
+
+def _show_training(run: Run) -> None:
+    from ser_cache.results.detail import read_training_log
+
+    log, environment = read_training_log(run), run.environment
+    best = sorted(log.best_epochs)
+    middle = best[len(best) // 2]
+    seconds = environment.get("seconds")
+    took = f" in {seconds:,.1f} s" if isinstance(seconds, int | float) else ""
+    device = " ".join(str(environment[key]) for key in ("device", "device_name") if key in environment)
+    screen.say(
+        f"training    {screen.count(log.models, 'model')}, up to {screen.count(log.epochs, 'epoch')}; "
+        f"best epochs {best[0]} to {best[-1]}, median {middle}{took}{' on ' + device if device else ''}"
+    )
+    versions = {
+        key: environment[key] for key in ("ser_cache", "torch", "numpy", "python") if key in environment
+    }
+    if versions:
+        screen.say(f"versions    {_settings(versions)}")
+    if "written" in environment:
+        screen.say(f"written     {environment['written']}")
+    screen.say(f"predictions {run.folder / 'predictions.csv'}")

@@ -1,0 +1,188 @@
+"""The table of results that `ser probe` and `ser runs` share: one row a run, as text for any format.
+
+Scores are in percent with the standard deviation over seeds; the interval is over test speakers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ser_cache.cli import screen
+
+if TYPE_CHECKING:
+    from ser_cache.results import Run, RunSummary
+    from ser_cache.statistics import Spread
+
+SCORES = {"ua": "UA", "wa": "WA", "macro_f1": "macro F1", "weighted_f1": "weighted F1"}
+"""Attribute of a summary -> heading, in the order of every table."""
+INTERVAL = "95% CI"
+_NARROW = {"weighted F1": "w. F1"}
+"""Headings that are wider than what stands below them; a terminal has no columns to spare."""
+_FOLDING = {"corpus", "backbone", "split", "protocol"}
+_NUMBERS = {*SCORES.values(), INTERVAL, "seeds", "folds"}
+COLUMNS = {
+    "corpus": "fold",
+    "backbone": "fold",
+    "head": "left",
+    "UA": "right",
+    "WA": "right",
+    "macro F1": "right",
+    INTERVAL: "right",
+    "w. F1": "right",
+}
+"""Of `ser probe`: heading -> how it gives way in a narrow terminal."""
+PERCENT = "percent; mean over seeds ± standard deviation where there are several"
+NAMES = "UA: unweighted accuracy (mean recall), WA: accuracy, w. F1: weighted F1"
+
+
+@dataclass(frozen=True)
+class RunTable:
+    """Rows as text, and what they all have in common, which would only take room in every row.
+
+    Attributes:
+        headings: of the columns that differ, and of the scores.
+        rows: one string per heading.
+        shared: heading -> the value of every row.
+        names: the runs' whole names, one a row.
+    """
+
+    headings: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    shared: dict[str, str]
+    names: tuple[str, ...]
+
+    def columns(self) -> dict[str, str]:
+        """Headings for a terminal -> how each gives way in a narrow one."""
+        kinds = {h: "fold" if h in _FOLDING else "right" if h in _NUMBERS else "left" for h in self.headings}
+        return {_NARROW.get(heading, heading): kind for heading, kind in kinds.items()}
+
+    def is_number(self, heading: str) -> bool:
+        """Whether a column is aligned to the right."""
+        return heading in _NUMBERS
+
+    def in_common(self) -> str:
+        """What all rows share, as a line: "split loso, protocol dasaro2024, 5 seeds"; empty for nothing."""
+        counted = {"seeds": "seed", "folds": "fold"}
+        return ", ".join(
+            screen.count(int(value), counted[heading]) if heading in counted else f"{heading} {value}"
+            for heading, value in self.shared.items()
+        )
+
+
+def table_of(runs: Sequence[Run], score: str = "macro_f1") -> RunTable:
+    """Lay runs out.
+
+    Args:
+        runs: in the order of the rows.
+        score: the one that the interval is of, which stands beside it.
+    """
+    from ser_cache.results import summarise
+    from ser_cache.results.finding import short_digits
+    from ser_cache.results.query import layers_text, protocol_name, split_text
+
+    digits = short_digits(run.folder.name for run in runs)
+    about: dict[str, Callable[[Run], str]] = {
+        "run": lambda run: digits[run.folder.name],
+        "corpus": lambda run: run.config.corpus,
+        "backbone": lambda run: run.config.backbone,
+        "head": lambda run: run.config.head,
+        "layers": lambda run: layers_text(run.config.layers),
+        "split": lambda run: split_text(run.config.split),
+        "protocol": protocol_name,
+        "seeds": lambda run: str(len(run.config.seeds)),
+        "folds": lambda run: str(len(run.metrics["folds"])),
+    }
+    cells = {heading: [text(run) for run in runs] for heading, text in about.items()}
+    shared = {
+        heading: values[0] for heading, values in cells.items() if heading != "run" and len(set(values)) == 1
+    }
+    if _implied(cells["layers"], list(zip(cells["backbone"], cells["head"], strict=True))):
+        del cells["layers"]
+        shared.pop("layers", None)
+    if len(runs) == 1:
+        shared = {heading: shared[heading] for heading in ("split", "protocol", "seeds", "folds")}
+    kept = {heading: values for heading, values in cells.items() if heading not in shared}
+    kept |= _score_cells([summarise(run) for run in runs], score)
+    return RunTable(
+        headings=tuple(kept),
+        rows=tuple(zip(*kept.values(), strict=True)),
+        shared=shared,
+        names=tuple(run.folder.name for run in runs),
+    )
+
+
+def show_runs(table: RunTable, title: str, score: str = "macro_f1") -> None:
+    """Print rows in a terminal, with what they share, and what the columns are.
+
+    Args:
+        table: the rows.
+        title: above them.
+        score: the one that the interval is of.
+    """
+    in_common = table.in_common()
+    screen.table(f"{title}: {in_common}" if in_common else title, table.columns(), table.rows)
+    screen.say(f"{PERCENT}\n{_interval_of(score)}\n{NAMES}")
+
+
+def show_summaries(summaries: Sequence[RunSummary], title: str) -> None:
+    """Print one row a run, then what must be known before believing the numbers, each once."""
+    score_cells = _score_cells(summaries, "macro_f1")
+    # A sweep over layers has many rows of one corpus, backbone and head.
+    places = [(s.corpus, s.backbone, s.head) for s in summaries]
+    columns, layers = dict(COLUMNS), None
+    if not _implied([s.layers for s in summaries], places):
+        from ser_cache.results.query import layers_text
+
+        layers = [layers_text(s.layers) for s in summaries]
+        columns = {"corpus": "fold", "backbone": "fold", "head": "left", "layers": "left"} | columns
+    rows = [
+        (*place, *([layers[number]] if layers else []), *(values[number] for values in score_cells.values()))
+        for number, place in enumerate(places)
+    ]
+    screen.table(title, columns, rows)
+    seeds = {summary.seeds for summary in summaries}
+    over = f"{screen.count(seeds.pop(), 'seed')}; " if len(seeds) == 1 else ""
+    screen.say(f"{over}{PERCENT}\n{_interval_of('macro_f1')}\n{NAMES}")
+    notes = [f"{s.corpus}: {line}" for s in summaries for line in (*s.warnings, s.no_interval) if line]
+    for line in dict.fromkeys(notes):
+        screen.note(f"note: {line}")
+    reused = sum(summary.reused for summary in summaries)
+    if reused:
+        screen.note(f"{reused} of {len(summaries)} runs were reused; --force trains them again.")
+    screen.say(f"runs: {summaries[0].folder.parent}")
+
+
+def _interval_of(score: str) -> str:
+    return f"{INTERVAL}: 95% interval of {SCORES[score]} over test speakers"
+
+
+def percent(spread: Spread) -> str:
+    """A score in percent, with its standard deviation where there is one: "62.3±1.4"."""
+    if spread.std is None:
+        return f"{100 * spread.mean:.1f}"
+    return f"{100 * spread.mean:.1f}±{100 * spread.std:.1f}"
+
+
+def interval_text(summary: RunSummary, score: str) -> str:
+    """The confidence interval of a score, "55.1-68.9"; without one the few speakers that are the reason."""
+    if score not in summary.intervals:
+        return screen.count(summary.speakers, "speaker")
+    interval = summary.intervals[score]
+    return f"{100 * interval.low:.1f}-{100 * interval.high:.1f}"
+
+
+def _score_cells(summaries: Sequence[RunSummary], score: str) -> dict[str, list[str]]:
+    """Heading -> cells; the interval after the score it is of."""
+    cells: dict[str, list[str]] = {}
+    for name, heading in SCORES.items():
+        cells[heading] = [percent(getattr(summary, name)) for summary in summaries]
+        if name == score:
+            cells[INTERVAL] = [interval_text(summary, score) for summary in summaries]
+    return cells
+
+
+def _implied(values: Sequence[object], by: Sequence[object]) -> bool:
+    """Whether equal keys always have equal values, so that the values need no column."""
+    return len(set(zip(by, values, strict=True))) == len(set(by))

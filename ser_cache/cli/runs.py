@@ -1,0 +1,138 @@
+"""``ser runs``: find trained runs again, as a table for people, papers or programs, or one in detail."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ser_cache import settings
+from ser_cache.cli import screen
+from ser_cache.cli.delivery import as_json, deliver, shape_of
+from ser_cache.cli.options import FILE, where_things_live
+from ser_cache.cli.run_detail import detail_record, show_run
+from ser_cache.cli.run_formats import as_csv, as_latex, as_markdown
+from ser_cache.cli.run_table import SCORES, show_runs, table_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ser_cache.results import Run
+    from ser_cache.results.query import Record, Wanted
+
+FORMATS = ("table", "csv", "json", "markdown", "latex")
+SOME_FAILED = 3
+
+
+@click.command(
+    epilog="Example: ser runs --corpus emovo --sort macro-f1",
+    short_help="Find trained runs, and compare them.",
+)
+@click.argument("run", required=False)
+@click.option("--corpus", "corpora", multiple=True, help="Repeatable [default: all].")
+@click.option("--model", "models", multiple=True, help="Backbone; repeatable [default: all].")
+@click.option("--head", "heads", multiple=True, help="Repeatable [default: all].")
+@click.option("--protocol", "protocols", multiple=True, help="Repeatable [default: all].")
+@click.option(
+    "--layer", "layers", multiple=True, type=int, help="Fed to the head; repeatable [default: all]."
+)
+@click.option("--sort", "key", default="", help="A column of any format; scores best first [default: names].")
+@click.option("--reverse", is_flag=True, help="The other way round.")
+@click.option(
+    "--format",
+    "shape",
+    type=click.Choice(FORMATS),
+    help="[default: table, or as the --output file is called]",
+)
+@click.option("--output", type=FILE, help="Write to this file instead of the screen.")
+@where_things_live("runs")
+def runs(
+    run: str | None,
+    corpora: tuple[str, ...],
+    models: tuple[str, ...],
+    heads: tuple[str, ...],
+    protocols: tuple[str, ...],
+    layers: tuple[int, ...],
+    key: str,
+    reverse: bool,
+    shape: str | None,
+    output: Path | None,
+    runs: Path | None,
+) -> int:
+    """List trained runs, one row each, or show one RUN in detail.
+
+    RUN is a run's name, its beginning, the digits that the table shows, or a folder. CSV and JSON hold
+    everything that is known of each run, in fractions from 0 to 1; the other formats show the scores in
+    percent. The confidence interval is that of the score sorted by, else of macro F1. With --format json, one
+    RUN gives all of its metrics.
+    """
+    from ser_cache.results.query import Wanted
+
+    folder = settings.locate(runs=runs).runs
+    wanted = Wanted(corpora, models, heads, protocols, layers)
+    shape = shape_of(shape, output, FORMATS)
+    if run is None:
+        return _list(folder, wanted, key, shape, output, reverse=reverse)
+    if wanted != Wanted() or key or reverse:
+        raise click.UsageError("RUN names one run; filters and --sort are for the list of all.")
+    return _show(folder, run, shape, output)
+
+
+def _show(folder: Path, text: str, shape: str, output: Path | None) -> int:
+    """One run in detail."""
+    from ser_cache.results import find_run
+
+    if shape not in ("table", "json"):
+        raise click.UsageError(f"one run is shown as table or json, not as {shape}.")
+    found = find_run(folder, text)
+    if shape == "json":
+        deliver(as_json(detail_record(found)), output, "1 run")
+    else:
+        show_run(found)
+    return 0
+
+
+def _list(folder: Path, wanted: Wanted, key: str, shape: str, output: Path | None, *, reverse: bool) -> int:
+    """All runs that are wanted, then the ones that could not be read."""
+    from ser_cache.results.query import read_all, select, sort_runs
+
+    found = read_all(folder)
+    try:
+        chosen = select(found.runs, wanted) if found.runs else []  # without runs every name is unknown
+        _print(sort_runs(chosen, key, reverse=reverse), folder, key, shape, output)
+    finally:  # also where a filter was mistyped: the run that is missed may be among these
+        for line in found.unreadable:
+            screen.note(line)
+    return SOME_FAILED if found.unreadable else 0
+
+
+def _print(found: Sequence[Run], folder: Path, key: str, shape: str, output: Path | None) -> None:
+    from ser_cache.results.query import record
+
+    records, what = [record(run) for run in found], screen.count(len(found), "run")
+    if shape in ("csv", "json"):
+        deliver(as_csv(records) if shape == "csv" else as_json(records), output, what)
+        return
+    if not found:
+        if folder.is_dir() and any(folder.iterdir()):
+            screen.note(f"Of the runs in {folder} that can be read, none is all of that.")
+        else:
+            screen.note(f"There are no runs in {folder}; train some with: ser probe")
+        return
+    score = _score_sorted_by(key, records)
+    table = table_of(found, score)
+    if shape == "table":
+        show_runs(table, f"Runs in {folder}", score)
+        screen.say(f"one in detail: ser runs {table.rows[0][0]}")
+    else:
+        write = as_markdown if shape == "markdown" else as_latex
+        deliver(write(table, SCORES[score]), output, what)
+
+
+def _score_sorted_by(key: str, records: Sequence[Record]) -> str:
+    """The score whose interval is worth a column."""
+    from ser_cache.results.query import column_named
+
+    column = column_named(key, records).removesuffix("_low").removesuffix("_high") if key else ""
+    return column if column in SCORES else "macro_f1"

@@ -1,0 +1,103 @@
+"""One run in detail: what its log says of training, its layer weights, and its scores fold by fold."""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ser_cache.errors import ResultsError
+from ser_cache.results.folder import LAYER_WEIGHTS, Run
+from ser_cache.results.scoring import HEADLINE
+from ser_cache.statistics import Spread, spread
+
+
+@dataclass(frozen=True)
+class TrainingLog:
+    """What the log of a run comes to.
+
+    Attributes:
+        epochs: the highest epoch of any model.
+        best_epochs: of each model, in the order of the log.
+    """
+
+    epochs: int
+    best_epochs: tuple[int, ...]
+
+    @property
+    def models(self) -> int:
+        """How many models the run holds: folds times seeds."""
+        return len(self.best_epochs)
+
+
+@dataclass(frozen=True)
+class LayerWeights:
+    """How a head that mixes layers weighted them.
+
+    Attributes:
+        layers: numbers, (layers).
+        mean: share of each, over models, (layers,).
+        models: share of each in each model, (models, layers).
+    """
+
+    layers: tuple[int, ...]
+    mean: NDArray[np.float64]
+    models: NDArray[np.float64]
+
+
+def read_training_log(run: Run) -> TrainingLog:
+    """Summarise ``log.csv``.
+
+    Raises:
+        ResultsError: it lacks a column, or a model has no best epoch.
+    """
+    epochs, best = 0, []
+    try:
+        with (run.folder / "log.csv").open(encoding="utf-8", newline="") as handle:
+            for row in csv.DictReader(handle):
+                epochs = max(epochs, int(row["epoch"]))
+                if row["best"] == "1":
+                    best.append(int(row["epoch"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise _damaged(run, "log.csv") from error
+    if not best:
+        raise _damaged(run, "log.csv")
+    return TrainingLog(epochs, tuple(best))
+
+
+def read_layer_weights(run: Run) -> LayerWeights | None:
+    """The shares of the layers; None for a head that mixes none.
+
+    Raises:
+        ResultsError: the file is damaged.
+    """
+    path = run.folder / LAYER_WEIGHTS
+    if not path.exists():
+        return None
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+        models = np.array([row["weights"] for row in raw["models"]], dtype=np.float64)
+        layers = tuple(int(layer) for layer in raw["layers"])
+        if models.shape != (len(raw["models"]), len(layers)):
+            raise _damaged(run, LAYER_WEIGHTS)
+        return LayerWeights(layers, models.mean(axis=0), models)
+    except (KeyError, TypeError, ValueError) as error:
+        raise _damaged(run, LAYER_WEIGHTS) from error
+
+
+def fold_scores(run: Run) -> dict[str, dict[str, Spread]]:
+    """Fold -> score -> its mean and standard deviation over seeds."""
+    rows = run.metrics["mean_of_folds"]["per_fold"]
+    return {
+        fold: {name: spread([row[name] for row in rows if row["fold"] == fold]) for name in HEADLINE}
+        for fold in dict.fromkeys(row["fold"] for row in rows)
+    }
+
+
+def _damaged(run: Run, name: str) -> ResultsError:
+    return ResultsError(
+        f"the run {run.folder} is damaged ({name} cannot be read); delete it, or repeat it with --force."
+    )

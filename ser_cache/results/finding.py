@@ -1,0 +1,96 @@
+"""Which run a word on the command line means: a folder, a name, its beginning, or digits of its hash."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from difflib import SequenceMatcher
+from pathlib import Path
+
+from ser_cache.errors import ResultsError
+from ser_cache.results.folder import Run, list_runs, read_run
+
+HASH_DIGITS = 10
+"""At the end of a run's name."""
+LISTED_CANDIDATES = 5
+_DIGITS = re.compile(rf"[0-9a-f]{{4,{HASH_DIGITS}}}")
+_LEAST_LIKENESS = 0.6
+
+
+def find_run(runs: Path, text: str) -> Run:
+    """Find the one run that a word means.
+
+    Tried in this order: a run's whole name, a folder's path, the beginning of exactly one name, and the
+    first digits (four at least) of the hash at the end of exactly one name, as tables of runs show them.
+
+    Args:
+        runs: the folder of all runs; need not exist.
+        text: what was typed.
+
+    Raises:
+        ResultsError: no run or several are meant (the message lists the closest), or the one that is meant
+            is damaged or of a newer version.
+    """
+    names = [folder.name for folder in list_runs(runs)]
+    if text in names:
+        return read_run(runs / text)
+    if text and Path(text).is_dir() and ("/" in text or (Path(text) / "config.json").is_file()):
+        return read_run(Path(text))
+    found = [name for name in names if text and name.startswith(text)] or _by_digits(names, text)
+    if len(found) == 1:
+        return read_run(runs / found[0])
+    if found:
+        raise ResultsError(
+            f"{text!r} is the beginning of {len(found)} runs in {runs}: {_listed(found)}; "
+            "give more of the name, or the digits at its end."
+        )
+    raise ResultsError(f"there is no run {text!r} in {runs}. {_instead(names, text)}")
+
+
+def digits_of(name: str) -> str:
+    """The hash at the end of a run's name."""
+    return name.rpartition("-")[2]
+
+
+def short_digits(names: Iterable[str]) -> dict[str, str]:
+    """The first digits of each name's hash, as few as tell all of them apart, six at least.
+
+    Names that end in the same hash, as copies in several folders do, keep all of it.
+    """
+    digits = {name: digits_of(name) for name in names}
+    distinct = set(digits.values())
+    length = next(
+        (n for n in range(6, HASH_DIGITS) if len({d[:n] for d in distinct}) == len(distinct)), HASH_DIGITS
+    )
+    return {name: value[:length] for name, value in digits.items()}
+
+
+def _by_digits(names: Sequence[str], text: str) -> list[str]:
+    if not _DIGITS.fullmatch(text):
+        return []
+    return [name for name in names if digits_of(name).startswith(text)]
+
+
+def _listed(names: Sequence[str]) -> str:
+    further = len(names) - LISTED_CANDIDATES
+    return ", ".join(names[:LISTED_CANDIDATES]) + (f" and {further} more" if further > 0 else "")
+
+
+def _instead(names: Sequence[str], text: str) -> str:
+    """What else could have been meant, nearest first, as a sentence."""
+    if not names:
+        return "It holds none yet; train some with: ser probe"
+    wanted = Path(text).name.casefold()
+    likeness = {name: _likeness(name.casefold(), wanted) for name in names}
+    close = sorted((name for name in names if likeness[name] >= _LEAST_LIKENESS), key=lambda n: -likeness[n])
+    return f"Close to it: {_listed(close)}." if close else "List them with: ser runs"
+
+
+def _likeness(name: str, wanted: str) -> float:
+    """From 0 to 1; what was typed may be any part of the name, or its beginning with a slip."""
+    if wanted and wanted in name:
+        return 1.0
+    return max(
+        SequenceMatcher(None, name[: len(wanted)], wanted).ratio(),
+        SequenceMatcher(None, name, wanted).ratio(),
+    )

@@ -1,0 +1,250 @@
+"""All runs of a folder: read, chosen, sorted, and each as one flat record of all that is known of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ser_cache.errors import ResultsError, UnknownNameError
+from ser_cache.results.folder import Run, list_runs, read_run
+from ser_cache.results.scoring import HEADLINE
+from ser_cache.splits import SplitOptions
+
+Record = dict[str, Any]
+"""Column -> text, number, list of either, or None where a run has no such thing."""
+
+DEFAULT_ORDER = ("corpus", "backbone", "head", "layers", "split", "protocol", "run")
+_ALIASES = {"layer": "layers", "model": "backbone"}
+_BEST_FIRST = ("precision.", "recall.", "f1.", "mean_of_folds.")
+"""Beginnings of the columns that are scores, beside the headline's own."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which runs to choose; an empty tuple allows all, several values any of them.
+
+    Attributes:
+        corpora: names.
+        backbones: folder names in the cache, or the hub ids or local folders they were made from.
+        heads: names.
+        protocols: names as the runs have them, changed settings included ("dasaro2024 but epochs 2").
+        layers: numbers; a run is chosen when its head was fed one of them.
+    """
+
+    corpora: tuple[str, ...] = ()
+    backbones: tuple[str, ...] = ()
+    heads: tuple[str, ...] = ()
+    protocols: tuple[str, ...] = ()
+    layers: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The runs of a folder.
+
+    Attributes:
+        runs: those that could be read, by name.
+        unreadable: for each of the others one line that names it and says what is wrong.
+    """
+
+    runs: tuple[Run, ...]
+    unreadable: tuple[str, ...]
+
+
+def read_all(folder: Path) -> Listing:
+    """Read every run of a folder, which need not exist; what cannot be read stops nothing."""
+    runs, unreadable = [], []
+    for path in list_runs(folder):
+        try:
+            run = read_run(path)
+            record(run)
+        except ResultsError as error:
+            unreadable.append(str(error))
+        except (AttributeError, KeyError, OSError, TypeError, ValueError) as error:
+            what = " ".join(str(error).split())
+            unreadable.append(f"the run {path} is damaged ({what}); delete it, or repeat it with --force.")
+        else:
+            runs.append(run)
+    return Listing(tuple(runs), tuple(unreadable))
+
+
+def select(runs: Sequence[Run], wanted: Wanted) -> list[Run]:
+    """The runs that meet every condition, in the order given.
+
+    Raises:
+        UnknownNameError: a name that no run has, so that a slip does not look like an empty result.
+    """
+    chosen = list(runs)
+    conditions: tuple[tuple[str, Sequence[Any], Callable[[Run], Any]], ...] = (
+        ("corpus", wanted.corpora, lambda run: run.config.corpus),
+        ("backbone", wanted.backbones, lambda run: run.config.backbone),
+        ("head", wanted.heads, lambda run: run.config.head),
+        ("protocol", wanted.protocols, protocol_name),
+    )
+    for kind, names, value in conditions:
+        if names:
+            known = {value(run) for run in runs}
+            accepted = {_known_as(kind, name, known) for name in names}
+            chosen = [run for run in chosen if value(run) in accepted]
+    if wanted.layers:
+        chosen = [run for run in chosen if set(run.config.layers) & set(wanted.layers)]
+    return chosen
+
+
+def sort_runs(runs: Iterable[Run], key: str = "", *, reverse: bool = False) -> list[Run]:
+    """Sort by any column of the records: scores best first, everything else ascending, what lacks it last.
+
+    Args:
+        runs: what to sort.
+        key: a column, in any spelling of case, spaces and hyphens ("macro F1"); empty for the order of
+            corpus, backbone, head, layers. That order also decides between equals.
+        reverse: turn the order round; what lacks the column stays last.
+
+    Raises:
+        UnknownNameError: no run has such a column.
+    """
+    records = {run.folder: record(run) for run in runs}
+    by_name = sorted(runs, key=lambda run: [_comparable(records[run.folder][name]) for name in DEFAULT_ORDER])
+    if not key or not by_name:
+        return by_name[::-1] if reverse else by_name
+    column = column_named(key, records.values())
+    having = [run for run in by_name if records[run.folder].get(column) is not None]
+    lacking = [run for run in by_name if records[run.folder].get(column) is None]
+    descending = is_score(column) != reverse
+    having.sort(key=lambda run: _comparable(records[run.folder][column]), reverse=descending)
+    return having + lacking
+
+
+def column_named(key: str, records: Iterable[Mapping[str, Any]]) -> str:
+    """The column that a person's spelling means.
+
+    Raises:
+        UnknownNameError: none of the records has it.
+    """
+    columns = list(dict.fromkeys(name for values in records for name in values))
+    spelled = key.strip().casefold().replace(" ", "_").replace("-", "_")
+    spelled = _ALIASES.get(spelled, spelled)
+    for name in columns:
+        if name.casefold().replace(" ", "_").replace("-", "_") == spelled:
+            return name
+    plain = [name for name in columns if "." not in name]
+    raise UnknownNameError("column", key, plain, "Those with a dot: see the first line of --format csv.")
+
+
+def is_score(column: str) -> bool:
+    """Whether more is better in a column."""
+    return column.removesuffix("_low").removesuffix("_high") in HEADLINE or column.startswith(_BEST_FIRST)
+
+
+def record(run: Run) -> Record:
+    """Everything about a run but its predictions and weights, flat: nested settings have dots in their names.
+
+    Scores are fractions from 0 to 1; ``<score>_std`` is over seeds (null for one), ``<score>_low`` and
+    ``_high`` are the confidence interval over test speakers (null without, and ``no_interval`` says why).
+    """
+    config, metrics = run.config, run.metrics
+    values: Record = {
+        "run": run.folder.name,
+        "corpus": config.corpus,
+        "backbone": config.backbone,
+        "head": config.head,
+        "layers": list(config.layers),
+        "split": split_text(config.split),
+        "protocol": protocol_name(run),
+        "seeds": len(config.seeds),
+        "folds": len(metrics["folds"]),
+    }
+    for name in HEADLINE:
+        values |= _score(run, name)
+    values |= {
+        "no_interval": metrics["interval"].get("reason"),
+        "speakers": metrics["interval"]["speakers"],
+        "utterances": sum(row["support"] for row in metrics["per_class"]),
+        "macro_f1_over": metrics.get("macro_f1_over"),
+        "classes": list(config.classes),
+        "seed_numbers": list(config.seeds),
+        "date": date_of(run),
+        "folder": str(run.folder),
+    }
+    for kind in ("mean", "std"):
+        fold_means = metrics["mean_of_folds"][kind]
+        values |= {f"mean_of_folds.{n}{'_std' * (kind == 'std')}": fold_means[n] for n in HEADLINE}
+    for row in metrics["per_class"]:
+        values |= {f"{kind}.{row['class']}": row[kind] for kind in ("precision", "recall", "f1", "support")}
+    settings = {name: value for name, value in config.to_json().items() if name not in values}
+    nested = {"split": config.split, "protocol": config.protocol, **settings, "environment": run.environment}
+    return values | {name: value for name, value in _flat(nested) if name != "protocol.name"}
+
+
+def protocol_name(run: Run) -> str:
+    """The name of a run's protocol, changed settings included."""
+    return str(run.config.protocol["name"])
+
+
+def split_text(split: Mapping[str, Any]) -> str:
+    """A split in few words: its kind, and the settings that are not the usual ones."""
+    usual = SplitOptions()
+    words = f"{split['folds']} folds" if "folds" in split else str(split["kind"])
+    if split.get("seed", usual.seed) != usual.seed:
+        words += f" seed {split['seed']}"
+    ratios = split.get("ratios")
+    if ratios is not None and list(ratios) != list(usual.ratios):
+        words += " " + "/".join(f"{100 * share:g}" for share in ratios)
+    return words
+
+
+def layers_text(layers: Sequence[int]) -> str:
+    """Layer numbers in few characters: "12", "1-12", "0,3-5"."""
+    spans: list[list[int]] = []
+    for layer in sorted(layers):
+        if spans and layer == spans[-1][1] + 1:
+            spans[-1][1] = layer
+        else:
+            spans.append([layer, layer])
+    return ",".join(str(low) if low == high else f"{low}-{high}" for low, high in spans)
+
+
+def date_of(run: Run) -> str | None:
+    """When a run was written, in ISO 8601, UTC; None where an earlier version did not say."""
+    written = run.environment.get("written")
+    return None if written is None else str(written)
+
+
+def _score(run: Run, name: str) -> Record:
+    pooled, interval = run.metrics["pooled"], run.metrics["interval"]
+    low, high = interval.get(name, (None, None))
+    return {
+        name: pooled["mean"][name],
+        f"{name}_std": pooled["std"][name],
+        f"{name}_low": low,
+        f"{name}_high": high,
+    }
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def _known_as(kind: str, name: str, known: Iterable[str]) -> str:
+    """The name the runs have for it; a backbone may also be given as hub id or folder, as to `ser probe`."""
+    names = set(known)
+    spellings = (name, name.replace("/", "--"), Path(name).name) if kind == "backbone" else (name,)
+    for spelling in spellings:
+        if spelling in names:
+            return spelling
+    raise UnknownNameError(kind, name, names, "That is what the runs here have.")
+
+
+def _comparable(value: object) -> tuple[int, Any]:
+    """A value that compares with any other: numbers, then lists, then text; lists by their elements."""
+    if isinstance(value, bool | int | float):
+        return (0, value)
+    if isinstance(value, list | tuple):
+        return (1, [_comparable(item) for item in value])
+    return (2, str(value))

@@ -1,0 +1,112 @@
+"""``ser predict`` as a user sees it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+
+import pytest
+from printed import last_line
+from trained_runs import open_workshop
+
+from ser_cache.cli import run
+from ser_cache.prediction import PredictionOptions, predict
+
+
+@pytest.fixture(scope="module")
+def workshop(tmp_path_factory):
+    shop = open_workshop(tmp_path_factory.mktemp("workshop"))
+    shop.extract("--model", "mfcc")
+    shop.probe("--head", "linear")
+    return shop
+
+
+@pytest.fixture
+def command(workshop, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    name = workshop.run_of("mfcc", "linear").folder.name
+    places = ["--runs", str(workshop.runs), "--cache", str(workshop.cache)]
+    return lambda *arguments: run(["predict", name[:-4], *map(str, arguments), *places])
+
+
+def test_the_table_says_whose_opinion_it_is(workshop, command, capsys):
+    assert command(workshop.clip("s1_anger_1"), workshop.clip("s2_sadness_1")) == 0
+    out = capsys.readouterr().out
+    trained = workshop.run_of("mfcc", "linear")
+    score = trained.metrics["pooled"]["mean"]["macro_f1"]
+    for text in (trained.folder.name, "6 models", "tones", "anger, neutral, sadness", f"{100 * score:.1f}"):
+        assert text in out
+    rows = [line.split() for line in out.splitlines() if ".wav" in line]
+    report = predict(trained, [workshop.clip("s1_anger_1")], PredictionOptions(device="cpu"))
+    (expected,) = report.predictions
+    assert len(rows) == 2
+    assert rows[0][1:] == [
+        expected.emotion,
+        *(f"{100 * value:.1f}" for value in expected.scores),
+        f"{100 * expected.agreement:.0f}",
+    ]
+
+
+def test_folders_and_formats(workshop, command, capsys, tmp_path):
+    assert command(workshop.audio, "--format", "json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert len(told["predictions"]) == 36
+    assert told["failed"] == {}
+    assert told["models"] == 6
+    assert sum(told["predictions"][0]["scores"].values()) == pytest.approx(1)
+    assert command(workshop.audio, "--format", "csv") == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert [row["file"] for row in rows] == [one["file"] for one in told["predictions"]]
+    for row, one in zip(rows, told["predictions"], strict=True):
+        assert row["emotion"] == one["emotion"] == max(one["scores"], key=one["scores"].get)
+        assert float(row["score:anger"]) == pytest.approx(one["scores"]["anger"], rel=1e-4)
+    assert command(workshop.audio, "--output", tmp_path / "out.csv") == 0
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "36 predictions written" in captured.err
+    assert list(csv.DictReader(io.StringIO((tmp_path / "out.csv").read_text()))) == rows
+
+
+def test_files_that_cannot_be_read_are_listed_with_status_3(workshop, command, capsys, tmp_path):
+    (tmp_path / "text.wav").write_text("not audio")
+    assert command(tmp_path / "text.wav", workshop.clip("s1_anger_1"), tmp_path / "absent.wav") == 3
+    captured = capsys.readouterr()
+    assert sum(".wav" in line for line in captured.out.splitlines()) == 1
+    failed = [line for line in captured.err.splitlines() if line.startswith("failed: ")]
+    assert len(failed) == 2
+    assert "text.wav" in failed[0]
+
+
+def test_one_model_alone_needs_no_agreement(workshop, command, capsys):
+    fold = workshop.run_of("mfcc", "linear").metrics["folds"][0]
+    assert command(workshop.clip("s1_anger_1"), "--fold", fold, "--seed", "1") == 0
+    out = capsys.readouterr().out
+    assert "1 model of the linear head" in out
+    assert "agree" not in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--fold", "nine"], "unknown fold 'nine'"),
+        (["--seed", "9"], "unknown seed '9'"),
+        (["--model", "nowhere"], "nowhere"),
+        (["--output", "out.txt"], "--format"),
+        (["--device", "abacus"], "abacus"),
+    ],
+)
+def test_bad_input_gets_one_line(workshop, command, capsys, arguments, says):
+    if arguments[0] == "--device":
+        arguments = [*arguments, "--model", str(workshop.wav2vec2)]
+    assert command(workshop.clip("s1_anger_1"), *arguments) == 1
+    line = last_line(capsys)
+    assert line.startswith("error: ")
+    assert says in line
+
+
+def test_an_unknown_run_and_an_empty_folder_get_one_line(workshop, command, capsys, tmp_path):
+    assert run(["predict", "tonse", "x.wav", "--runs", str(workshop.runs)]) == 1
+    assert "there is no run 'tonse'" in last_line(capsys)
+    assert command(tmp_path) == 1
+    assert "holds no audio" in last_line(capsys)

@@ -1,0 +1,259 @@
+"""``ser runs`` as a user sees it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+from printed import last_line
+from small_runs import CLASSES, small_run
+
+from ser_cache.cli import run
+from ser_cache.results import HEADLINE, read_run
+from ser_cache.results.query import record
+
+
+@pytest.fixture
+def runs(empty_folder):
+    folder = empty_folder / "runs"
+    small_run(folder, quality=0.2)
+    small_run(folder, quality=0.9, head="multilayer")
+    small_run(folder, quality=0.35, corpus="rav_dess|&", backbone="whisper-base+full")
+    return folder
+
+
+def rows_of(out):
+    """The rows of a table on the screen, without title and heading."""
+    lines = out.splitlines()
+    return lines[3 : lines.index("", 3)]
+
+
+def test_the_table_has_one_row_a_run_and_says_once_what_all_share(runs, capsys):
+    assert run(["runs"]) == 0
+    out = capsys.readouterr().out
+    assert "split loso, protocol dasaro2024, 2 seeds, 3 folds" in out.splitlines()[0]
+    assert len(rows_of(out)) == 3
+    for path in runs.iterdir():
+        assert path.name.rpartition("-")[2][:6] in out
+    assert out.count("dasaro2024") == 1
+    for heading in ("UA", "WA", "macro F1", "w. F1", "95% CI"):
+        assert heading in out.splitlines()[2]
+
+
+def test_what_differs_has_a_column(runs, capsys):
+    small_run(runs, seeds=(0,), speakers=2, split={"kind": "folds", "folds": 2, "seed": 0}, layers=(1,))
+    assert run(["runs"]) == 0
+    out = capsys.readouterr().out
+    heading = out.splitlines()[2].split()
+    assert {"layers", "split", "seeds", "folds"} <= set(heading)
+    (row,) = [line for line in rows_of(out) if "2 folds" in line]
+    assert "2 speakers" in row  # where the interval would be
+    assert "±" not in row
+
+
+def test_filters_and_sorting(runs, capsys):
+    assert run(["runs", "--corpus", "emovo", "--sort", "macro F1"]) == 0
+    rows = rows_of(capsys.readouterr().out)
+    assert ["multilayer" in row for row in rows] == [True, False]
+    assert run(["runs", "--sort", "ua", "--reverse"]) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"UA +95% CI +WA", out), "the interval is that of the score sorted by"
+    assert "multilayer" in rows_of(out)[-1]
+    assert run(["runs", "--head", "linear", "--model", "whisper-base+full", "--layer", "2"]) == 0
+    assert len(rows_of(capsys.readouterr().out)) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--corpus", "emov"], "emovo"),
+        (["--sort", "beauty"], "unknown column 'beauty'"),
+        (["--model", "gpt"], "whisper-base"),
+        (["emovo"], "the beginning of 2 runs"),
+        (["emovo-whisper-base-linear", "--sort", "ua"], "RUN names one run"),
+        (["emovo-whisper-base-linear", "--format", "latex"], "table or json"),
+        (["--output", "runs.doc"], "--format"),
+        (["--output", "runs.txt", "--format", "table"], "screen"),
+    ],
+)
+def test_bad_input_gets_one_line(runs, arguments, says, capsys):
+    assert run(["runs", *arguments]) == 1
+    line = last_line(capsys)
+    assert line.startswith("error: ")
+    assert says in line
+
+
+@pytest.mark.parametrize("with_folder", [False, True])
+def test_without_runs_the_next_step_is_said(empty_folder, with_folder, capsys):
+    if with_folder:
+        (empty_folder / "runs").mkdir()
+    assert run(["runs"]) == 0
+    assert "ser probe" in capsys.readouterr().err
+    for arguments in ([], ["--corpus", "emovo", "--sort", "ua"]):
+        assert run(["runs", "--format", "json", *arguments]) == 0
+        assert json.loads(capsys.readouterr().out) == []
+
+
+def test_where_no_run_can_be_read_programs_get_an_empty_list(runs, capsys):
+    for path in runs.iterdir():
+        (path / "config.json").unlink()
+    assert run(["runs", "--format", "json"]) == 3
+    captured = capsys.readouterr()
+    assert json.loads(captured.out) == []
+    assert len(captured.err.splitlines()) == 3
+
+
+def test_filters_that_together_leave_nothing_say_so(runs, capsys):
+    assert run(["runs", "--head", "multilayer", "--model", "whisper-base+full"]) == 0
+    assert "none is all of that" in capsys.readouterr().err
+
+
+def test_damaged_and_newer_runs_are_named_at_the_end_with_status_3(runs, capsys):
+    first, second, _ = sorted(runs.iterdir())
+    (first / "metrics.json").write_text("{")
+    config = json.loads((second / "config.json").read_text())
+    (second / "config.json").write_text(json.dumps(config | {"schema": 7}))
+    assert run(["runs"]) == 3
+    captured = capsys.readouterr()
+    assert len(rows_of(captured.out)) == 1
+    assert len(captured.err.splitlines()) == 2
+    assert "newer version (schema 7" in captured.err
+    assert "Traceback" not in captured.err
+    assert run(["runs", "--format", "csv"]) == 3
+    assert len(list(csv.DictReader(io.StringIO(capsys.readouterr().out)))) == 1
+
+
+# For programs and for papers
+
+
+def test_csv_and_json_hold_the_same_and_everything(runs, capsys):
+    assert run(["runs", "--format", "json"]) == 0
+    records = json.loads(capsys.readouterr().out)
+    assert records == [record(read_run(Path("runs", values["run"]))) for values in records]
+    assert run(["runs", "--format", "csv"]) == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert [row["run"] for row in rows] == [values["run"] for values in records]
+    for row, values in zip(rows, records, strict=True):
+        assert float(row["macro_f1_high"]) == values["macro_f1_high"]
+        assert row["layers"] == " ".join(map(str, values["layers"]))
+        assert row["environment.torch"] == "2.4"
+        assert set(row) == {name for each in records for name in each}
+
+
+def test_markdown_has_equal_cells_in_every_row_and_escapes_names(runs, capsys):
+    assert run(["runs", "--format", "markdown"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    table = [line for line in lines if line.startswith("|")]
+    cells = [re.split(r"(?<!\\)\|", line) for line in table]
+    assert len(table) == 2 + 3
+    assert len({len(row) for row in cells}) == 1
+    assert any(r"rav\_dess\|&" in line for line in table)
+    assert "95% confidence interval of macro F1" in lines[-1]
+
+
+def test_latex_is_balanced_escaped_and_in_booktabs(runs, capsys):
+    assert run(["runs", "--format", "latex", "--sort", "wa"]) == 0
+    text = capsys.readouterr().out
+    for rule in (r"\toprule", r"\midrule", r"\bottomrule"):
+        assert text.count(rule) == 1
+    assert text.count(r"\begin{") == text.count(r"\end{") == 2
+    assert text.count("{") == text.count("}")
+    assert r"rav\_dess|\&" in text
+    assert "confidence interval of WA" in text
+    assert "±" not in text
+    columns = re.search(r"begin{tabular}{([lr]+)}", text).group(1)
+    body = [line.split(r" \\")[0] for line in text.splitlines() if r"\\ %" in line]
+    assert len(body) == 3
+    for row in body:
+        assert len(re.split(r"(?<!\\)&", row)) == len(columns)
+    for path in runs.iterdir():
+        assert f"% {path.name}" in text
+
+
+@pytest.mark.parametrize(
+    ("name", "begins"), [("r.csv", "run,"), ("r.json", "["), ("r.md", "| run"), ("r.tex", "% needs")]
+)
+def test_the_name_of_the_file_chooses_the_format(runs, empty_folder, name, begins, capsys):
+    assert run(["runs", "--output", name]) == 0
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert f"3 runs written to {name}" in captured.err
+    assert (empty_folder / name).read_text().startswith(begins)
+
+
+# One run
+
+
+def test_one_run_is_shown_with_everything_that_a_reader_asks(runs, capsys):
+    assert run(["runs", "emovo-whisper-base-multi"]) == 0
+    out = capsys.readouterr().out
+    for text in (
+        "whisper-base, layers 1-2",
+        "betas 0.9 0.98",
+        "Scores over 3 folds and 2 seeds",
+        "mean of folds",
+        "jackknife over test speakers",
+        "Per emotion",
+        "Confusion",
+        "Per fold",
+        "Layer weights",
+        "best epochs 2 to 3",
+        "12.5 s on cpu x86_64",
+        "predictions.csv",
+    ):
+        assert text in out
+    assert "75.0" in out  # the share of layer 2
+    (path,) = runs.glob("emovo-whisper-base-multi*")
+    metrics = read_run(path).metrics
+    for name in HEADLINE:
+        assert f"{100 * metrics['pooled']['mean'][name]:.1f}±" in out
+    anger = metrics["confusion"][0]
+    assert f"{100 * anger[0] / sum(anger):.0f} ({anger[0]})" in out
+    assert all(name in out for name in CLASSES)
+
+
+def test_a_run_of_one_fold_and_two_speakers_says_why_there_is_no_interval(empty_folder, capsys):
+    small_run(empty_folder / "runs", speakers=1, seeds=(0,))
+    assert run(["runs", "emovo"]) == 0
+    out = capsys.readouterr().out
+    assert "no confidence interval: only 1 test speaker" in out
+    assert "Per fold" not in out
+    assert "Layer weights" not in out
+    assert "±" not in out.split("percent;")[0]
+
+
+def test_one_run_as_json_is_its_configuration_and_all_of_its_metrics(runs, capsys):
+    (path,) = runs.glob("emovo-whisper-base-multi*")
+    assert run(["runs", str(path), "--format", "json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    found = read_run(path)
+    assert told["config"] == found.config.to_json()
+    assert told["metrics"] == found.metrics
+    assert told["training"]["best_epochs"] == [2, 3] * 3
+    assert told["layer_weights"]["mean"] == [0.25, 0.75]
+
+
+def test_the_table_keeps_within_100_columns_where_corpus_backbone_and_head_differ(runs, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    assert run(["runs"]) == 0
+    assert max(map(len, rows_of(click.unstyle(capsys.readouterr().out)))) <= 100
+
+
+@pytest.mark.parametrize("arguments", [["runs"], ["runs", "emovo-whisper-base-multi"]], ids=" ".join)
+def test_runs_are_shown_without_torch(runs, arguments):
+    code = (
+        "import sys; from ser_cache.cli import run; status = run(sys.argv[1:]);"
+        "print({'torch', 'transformers', 'h5py'} & set(sys.modules), file=sys.stderr); sys.exit(status)"
+    )
+    finished = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True
+    )
+    assert finished.stderr.splitlines()[-1] == "set()"
