@@ -39,7 +39,9 @@ LAYERS = {
     "extraction": 4,
     "protocols": 5,
     "results": 5,
+    "published": 1,
     "probing": 6,
+    "reproduction": 7,
     "demo": 7,
     "cli": 8,
 }
@@ -57,7 +59,7 @@ DOORS = {
     "espeakng_loader": {"demo"},
 }
 
-STAGE_TWO = ("probing",)
+STAGE_TWO = ("probing", "reproduction")
 STAGE_ONE = {"audio", "backbones", "extraction", "mfcc", "importing", "demo", "cli"}
 
 

@@ -21,6 +21,7 @@ from ser_cache.cli.extract import extract
 from ser_cache.cli.manifest import corpora, manifest
 from ser_cache.cli.models import models
 from ser_cache.cli.probe import probe
+from ser_cache.cli.reproduce import reproduce
 from ser_cache.errors import SerCacheError
 
 DONE, FAILED, INTERRUPTED = 0, 1, 130
@@ -41,7 +42,7 @@ def ser() -> None:
     """  # noqa: D301 - click's mark for "keep these lines" is the backspace character itself
 
 
-for _command in (manifest, corpora, extract, models, probe, cache, demo):
+for _command in (manifest, corpora, extract, models, probe, reproduce, cache, demo):
     ser.add_command(_command)
 
 
