@@ -149,7 +149,9 @@ def _dasaro2024() -> Study:
             if head != "backbone"
         },
         best={
-            (row["corpus"], name): float(row[f"{name}:{head}"]) for row in best for name, head in columns.items()
+            (row["corpus"], name): float(row[f"{name}:{head}"])
+            for row in best
+            for name, head in columns.items()
         },
         best_head=columns,
     )

@@ -18,6 +18,7 @@ from ser_cache.cli import screen
 from ser_cache.cli.cache import cache
 from ser_cache.cli.demo import demo
 from ser_cache.cli.extract import extract
+from ser_cache.cli.layers import layers
 from ser_cache.cli.manifest import corpora, manifest
 from ser_cache.cli.models import models
 from ser_cache.cli.probe import probe
@@ -42,7 +43,7 @@ def ser() -> None:
     """  # noqa: D301 - click's mark for "keep these lines" is the backspace character itself
 
 
-for _command in (manifest, corpora, extract, models, probe, reproduce, cache, demo):
+for _command in (manifest, corpora, extract, models, probe, layers, reproduce, cache, demo):
     ser.add_command(_command)
 
 

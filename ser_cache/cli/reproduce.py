@@ -1,4 +1,4 @@
-"""``ser reproduce``: redo a published grid with what is at hand, and show ours beside the published figures."""
+"""``ser reproduce``: redo a published grid with what is at hand, beside the published figures."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ser_cache.cli.options import FILE, given_places, where_things_live
 from ser_cache.errors import SettingsError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from ser_cache.manifest import Manifest
     from ser_cache.reproduction import Job, Plan, Section
@@ -35,7 +35,10 @@ if TYPE_CHECKING:
 @click.option("--corpus", "corpora", multiple=True, help="A corpus of the study; repeatable [default: all].")
 @click.option("--head", "heads", multiple=True, help="A head of the study; repeatable [default: all].")
 @click.option(
-    "--also", multiple=True, metavar="MODEL", help="A cached backbone that the study does not have; repeatable."
+    "--also",
+    multiple=True,
+    metavar="MODEL",
+    help="A cached backbone that the study does not have; repeatable.",
 )
 @click.option(
     "--split",
@@ -70,8 +73,8 @@ def reproduce(
 ) -> int:
     """Redo a published study with the corpora and backbones at hand, and show ours beside its figures.
 
-    dasaro2024 is Tables 2 and 3 of D'Asaro et al., CLiC-it 2024: 6 backbones, 9 corpora, 3 heads. Runs that are
-    there already are reused. A part of the grid is fine: the report says of how much of it each figure is.
+    dasaro2024 is Tables 2 and 3 of D'Asaro et al., CLiC-it 2024: 6 backbones, 9 corpora, 3 heads. Runs that
+    are there already are reused. A part of the grid is fine: the report says how much each figure is of.
     """
     from ser_cache.published import study_named
     from ser_cache.reproduction import ReproductionOptions, disagreement_table, make_plan, plan_table
@@ -141,10 +144,25 @@ def _run(plan: Plan, where: settings.Locations, places: Sequence[str], sections:
         return screen.each(plan.jobs, lambda job: f"{job.manifest.corpus}, {job.column.folder}", run_one)
     finally:
         if results:
-            for section in (head_table(plan, results), best_head_table(plan, results)):
-                sections.append(section)
+            made = [head_table(plan, results), best_head_table(plan, results), *_map(plan, where, results)]
+            sections += made
+            for section in made:
                 show(section)
-            _note_warnings(list(results.values()))
+            _note_reused(results.values())
+
+
+def _map(
+    plan: Plan, where: settings.Locations, results: Mapping[tuple[str, str, str], RunSummary]
+) -> list[Section]:
+    """The study's Figure 2, where a head that mixes layers was trained."""
+    from ser_cache.layer_analysis import layer_weights, norms_from_cache
+    from ser_cache.reproduction import layer_map
+    from ser_cache.results import read_run
+
+    manifests = {job.manifest.corpus: job.manifest for job in plan.jobs}
+    runs = [read_run(summary.folder) for summary in results.values()]
+    weights = layer_weights(runs, norms_from_cache(where.cache, manifests))
+    return [layer_map(weights, plan.columns)] if weights else []
 
 
 def _run_one(plan: Plan, job: Job, where: settings.Locations, places: Sequence[str]) -> list[RunSummary]:
@@ -159,10 +177,7 @@ def _run_one(plan: Plan, job: Job, where: settings.Locations, places: Sequence[s
         return run_job(plan, job, where.cache, where.runs, places, show_progress)
 
 
-def _note_warnings(summaries: Sequence[RunSummary]) -> None:
-    notes = [f"{s.corpus}: {line}" for s in summaries for line in (*s.warnings, s.no_interval) if line]
-    for line in dict.fromkeys(notes):
-        screen.note(f"note: {line}")
+def _note_reused(summaries: Collection[RunSummary]) -> None:
     reused = sum(summary.reused for summary in summaries)
     if reused:
         screen.note(f"{reused} of {len(summaries)} runs were reused; --force trains them again.")

@@ -12,6 +12,7 @@ from ser_cache.reproduction.comparison import (
     best_head_table,
     disagreement_table,
     head_table,
+    layer_map,
     plan_table,
 )
 from ser_cache.reproduction.planning import Job, Plan, ReproductionOptions, make_plan
@@ -28,6 +29,7 @@ __all__ = [
     "best_head_table",
     "disagreement_table",
     "head_table",
+    "layer_map",
     "make_plan",
     "plan_table",
     "run_job",

@@ -1,4 +1,4 @@
-"""Which folder of the cache stands for which published backbone, and what speaks against comparing the two."""
+"""Which folder of the cache stands for which published backbone, and what speaks against comparing them."""
 
 from __future__ import annotations
 
@@ -63,9 +63,7 @@ def published_columns(
     return tuple(dict.fromkeys(found))
 
 
-def further_columns(
-    names: Sequence[str], cached: Sequence[CacheSummary], cache: Path
-) -> tuple[Column, ...]:
+def further_columns(names: Sequence[str], cached: Sequence[CacheSummary], cache: Path) -> tuple[Column, ...]:
     """Columns for backbones that no figure was published for, which are shown beside the others.
 
     Raises:

@@ -105,7 +105,7 @@ class Plan:
         absent = [c.name for c in self.corpora if (c.name, NO_MANIFEST) in _states(self)]
         if absent and published:
             example = _extraction(published[0], absent[:1], places)
-            lines.append(f"then, for each of them and each backbone: {example}")
+            lines.append(f"then, for each new corpus and each backbone: {example}")
         return lines
 
 
@@ -147,6 +147,8 @@ def make_plan(
             if state[corpus.name, column.folder] in (TRAINED, READY):
                 jobs.append(Job(manifests[corpus.name], column, possible))
     notes = tuple(line for column in columns for line in (column.doubt, *column.notes) if line)
+    if options.split.kind != SplitOptions().kind:
+        notes += (f"split {options.split.kind}: the paper's is {SplitOptions().kind}",)
     notes += _other_corpora(corpora, manifests) + _heads_left_out(heads, jobs)
     return Plan(study, options, corpora, columns, heads, state, tuple(jobs), notes)
 
@@ -168,7 +170,7 @@ def _possible(heads: tuple[str, ...], row: CacheSummary | None) -> tuple[str, ..
 
 
 def _state(
-    has_manifest: bool,  # noqa: FBT001 - a plain condition, named at its one call
+    has_manifest: bool,
     row: CacheSummary | None,
     heads: Sequence[str],
     trained: Mapping[tuple[str, str, str], str],
@@ -186,7 +188,7 @@ def _state(
 
 
 def _trained(study: Study, options: ReproductionOptions, runs: Path) -> dict[tuple[str, str, str], str]:
-    """The fingerprint of each run that answers a cell; whether labels have changed since shows when it runs."""
+    """The features of each run that answers a cell; whether its labels have changed shows when it runs."""
     found = {}
     for folder in list_runs(runs):
         with suppress(ResultsError):  # `ser runs` names a damaged run; here it is trained again
@@ -214,8 +216,8 @@ def _other_corpora(corpora: Sequence[PublishedCorpus], manifests: Mapping[str, M
         here, there = (len(manifest), len(manifest.emotions)), (corpus.samples, corpus.emotions)
         if here != there:
             notes.append(
-                f"{corpus.name}: {here[0]:,} utterances of {here[1]} emotions here, {there[0]:,} of {there[1]} "
-                "in the paper"
+                f"{corpus.name}: {here[0]:,} utterances of {here[1]} emotions here, "
+                f"{there[0]:,} of {there[1]} in the paper"
             )
     return tuple(notes)
 

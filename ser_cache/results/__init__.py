@@ -12,12 +12,15 @@ from ser_cache.results.config import (
 )
 from ser_cache.results.folder import (
     Found,
+    MixedLayers,
     Run,
     TrainedModel,
     find,
     list_runs,
+    read_layer_weights,
     read_predictions,
     read_run,
+    read_training_sides,
     write_run,
 )
 from ser_cache.results.scoring import HEADLINE, FoldPredictions, score_run
@@ -28,6 +31,7 @@ __all__ = [
     "SCHEMA",
     "FoldPredictions",
     "Found",
+    "MixedLayers",
     "Run",
     "RunConfig",
     "RunData",
@@ -36,8 +40,10 @@ __all__ = [
     "find",
     "list_runs",
     "manifest_digest",
+    "read_layer_weights",
     "read_predictions",
     "read_run",
+    "read_training_sides",
     "score_run",
     "splits_as_json",
     "summarise",

@@ -192,6 +192,55 @@ def read_predictions(run: Run) -> Iterator[dict[str, str]]:
         yield from reader
 
 
+@dataclass(frozen=True)
+class MixedLayers:
+    """How one model of a run weights the layers it is fed.
+
+    Attributes:
+        fold: name of the fold.
+        seed: of the model.
+        weights: its share of each of the run's layers, (layers,).
+    """
+
+    fold: str
+    seed: int
+    weights: NDArray[np.float64]
+
+
+def read_layer_weights(run: Run) -> tuple[MixedLayers, ...]:
+    """The layer weights of every fold and seed; empty for a head that mixes no layers.
+
+    Raises:
+        ResultsError: they are not those of the run's layers.
+    """
+    if not (run.folder / LAYER_WEIGHTS).is_file():
+        return ()
+    raw = _read_json(run.folder, LAYER_WEIGHTS)
+    try:
+        found = tuple(
+            MixedLayers(str(row["fold"]), int(row["seed"]), np.array(row["weights"], dtype=np.float64))
+            for row in raw["models"]
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise _damaged(run.folder, f"{LAYER_WEIGHTS} is not complete") from error
+    if not found or any(row.weights.shape != (len(run.config.layers),) for row in found):
+        raise _damaged(run.folder, f"{LAYER_WEIGHTS} has other layers than its configuration")
+    return found
+
+
+def read_training_sides(run: Run) -> dict[str, frozenset[str]]:
+    """Who was trained on: the ids of each fold's training side, by the fold's name.
+
+    Raises:
+        ResultsError: the splits cannot be read.
+    """
+    raw = _read_json(run.folder, "splits.json")
+    try:
+        return {str(fold["fold"]): frozenset(fold["train"]) for fold in raw["folds"]}
+    except (KeyError, TypeError) as error:
+        raise _damaged(run.folder, "splits.json is not complete") from error
+
+
 def _damaged(folder: Path, what: str) -> ResultsError:
     return ResultsError(f"the run {folder} is damaged ({what}); delete it, or repeat it with --force.")
 
