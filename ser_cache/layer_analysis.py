@@ -28,7 +28,7 @@ from ser_cache.store import open_features
 if TYPE_CHECKING:
     from ser_cache.manifest import Manifest
 
-SHADES = " ░▒▓█"
+SHADES = "·░▒▓█"
 _EIGHTHS = " ▏▎▍▌▋▊▉"
 _NONE = (None, False, "", "none")
 
@@ -194,7 +194,7 @@ def norms_from_cache(cache: Path, manifests: Mapping[str, Manifest]) -> Norms:
 
 
 def shaded(values: NDArray[np.float64], width: int = 2) -> str:
-    """A row of the grey-scale map in characters: blank for 0, a full block for the largest value."""
+    """A row of the grey-scale map in characters: a dot for 0, a full block for the largest value."""
     top = float(np.max(values))
     levels = np.rint(np.clip(values / top if top > 0 else values, 0, 1) * (len(SHADES) - 1)).astype(int)
     return "".join(SHADES[level] * width for level in levels)

@@ -79,8 +79,8 @@ def layers(
     scores = scores_by_layer(chosen, score)
     if not weights and not scores:
         raise ResultsError(
-            f"of the runs in {where.runs}, {len(chosen)} fit, and none of them mixes layers or tries them one "
-            "by one; train some: ser probe --head multilayer, or ser probe --head linear --layer all"
+            f"of the runs in {where.runs}, {len(chosen)} fit, and none of them mixes layers or tries each "
+            "alone; train some: ser probe --head multilayer, or ser probe --head linear --layer all"
         )
     for row in weights:
         _show_weights(row)

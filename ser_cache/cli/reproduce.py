@@ -200,9 +200,10 @@ def _write(path: Path, plan: Plan, sections: Sequence[Section]) -> None:
     from ser_cache.splits import split_config
 
     options = plan.options
+    split = ", ".join(f"{name} {value}" for name, value in split_config(options.split).items())
     introduction = (
         plan.study.citation,
-        f"Protocol {plan.study.protocol}, split {split_config(options.split)}, {len(options.seeds)} seed(s).",
+        f"Protocol {plan.study.protocol}; split {split}; seeds {', '.join(map(str, options.seeds))}.",
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, as_markdown(sections, f"{plan.study.name}, redone", introduction))

@@ -58,7 +58,8 @@ def plan_table(plan: Plan) -> Section:
     ]
     options = plan.options
     seeds = "1 seed" if len(options.seeds) == 1 else f"{len(options.seeds)} seeds"
-    title = f"{plan.study.name}: what is at hand (protocol {plan.study.protocol}, split {options.split.kind}, {seeds})"
+    manner = f"protocol {plan.study.protocol}, split {options.split.kind}, {seeds}"
+    title = f"{plan.study.name}: what is at hand ({manner})"
     return Section(title, columns, rows, (_STATES, plan.coverage, *plan.notes))
 
 
@@ -120,7 +121,7 @@ def _best_row(
     best = max(runs, key=lambda run: run.macro_f1.mean)
     spec = column.published
     head, paper = (study.best_head[spec.name], study.best[corpus, spec.name]) if spec else (best.head, None)
-    rows = [
+    rows: list[tuple[str, ...]] = [
         (
             *(corpus, column.label, head, _spread(run.macro_f1), _spread(run.weighted_f1)),
             *_beside(column, paper, run.macro_f1.mean, run.weighted_f1.mean),
