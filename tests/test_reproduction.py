@@ -297,10 +297,10 @@ def test_means_are_over_the_corpora_there_are_and_say_so(tmp_path):
     weighted = fmean(100 * results[c, "whisper-small", "linear"].weighted_f1.mean for c in ("emovo", "emodb"))
     assert table.rows == [
         (
-            *("whisper-small", "linear", "2 of 9", f"{macro:.1f}", f"{weighted:.1f}"),
-            *("60.87", f"{macro - 60.87:+.1f}", f"{weighted - 60.87:+.1f}"),
+            *("whisper-small", "linear", "2 of 9", f"{macro:.2f}", f"{weighted:.2f}"),
+            *("60.87", f"{macro - 60.87:+.2f}", f"{weighted - 60.87:+.2f}"),
         ),
-        ("whisper-small", "multilayer", "1 of 9", "100.0", "100.0", "45.14", "+54.9", "+54.9"),
+        ("whisper-small", "multilayer", "1 of 9", "100.00", "100.00", "45.14", "+54.86", "+54.86"),
     ]
     assert any("not like for like" in note for note in table.notes)
 
@@ -313,9 +313,9 @@ def test_each_corpus_is_compared_with_the_head_the_paper_chose(tmp_path):
         ("emovo", "whisper-small", "linear"),
     ]
     ours = 100 * results["emodb", "whisper-small", "linear"].macro_f1.mean
-    assert table.rows[0][5:7] == ("87.21", f"{ours - 87.21:+.1f}")
+    assert table.rows[0][5:7] == ("87.21", f"{ours - 87.21:+.2f}")
     assert "±" in table.rows[0][3]
-    assert "emodb, whisper-small: our best head is multilayer, macro F1 100.0±0.0" in table.notes
+    assert "emodb, whisper-small: our best head is multilayer, macro F1 100.00±0.00" in table.notes
     assert any("no confidence interval" in note for note in table.notes)
 
 

@@ -74,7 +74,7 @@ def head_table(plan: Plan, results: Results) -> Section:
             if found:
                 macro, weighted = (fmean(getattr(run, name).mean for run in found) for name in _F1)
                 paper = plan.study.head_means[column.published.name, head] if column.published else None
-                ours = (f"{len(found)} of {total}", f"{100 * macro:.1f}", f"{100 * weighted:.1f}")
+                ours = (f"{len(found)} of {total}", f"{100 * macro:.2f}", f"{100 * weighted:.2f}")
                 rows.append((column.label, head, *ours, *_beside(column, paper, macro, weighted)))
     columns = {"backbone": "fold", "head": "left", "corpora": "right", **_SCORES}
     notes = [_MEANING]
@@ -138,7 +138,7 @@ def _best_row(
 def disagreement_table(study: Study) -> Section:
     """Where the study's Table 2 is not the mean of its Table 3."""
     rows = [
-        (row.backbone, row.head, f"{row.stated:.2f}", f"{row.mean:.2f}", _signed(row.stated - row.mean, 2))
+        (row.backbone, row.head, f"{row.stated:.2f}", f"{row.mean:.2f}", _signed(row.stated - row.mean))
         for row in study.disagreements
     ]
     count, all_ = len(rows), len(study.best_head)
@@ -211,13 +211,13 @@ def _beside(column: Column, paper: float | None, macro: float, weighted: float) 
     return f"{paper:.2f}", _signed(100 * macro - paper), _signed(100 * weighted - paper)
 
 
-def _signed(value: float, digits: int = 1) -> str:
-    return f"{value:+.{digits}f}"
+def _signed(value: float) -> str:
+    return f"{value:+.2f}"
 
 
 def _spread(spread: Spread) -> str:
-    std = "" if spread.std is None else f"±{100 * spread.std:.1f}"
-    return f"{100 * spread.mean:.1f}{std}"
+    std = "" if spread.std is None else f"±{100 * spread.std:.2f}"
+    return f"{100 * spread.mean:.2f}{std}"
 
 
 def _escaped(cell: str) -> str:
