@@ -35,7 +35,7 @@ def save_run(
     right: Mapping[int, int] | None = None,
     fingerprint: str = "f" * 64,
     protocol: Mapping[str, Any] | None = None,
-    split: str = "speaker",
+    split: str | Mapping[str, Any] = "speaker",
 ) -> Run:
     """Write a run.
 
@@ -51,7 +51,7 @@ def save_run(
         right: of nine utterances, how many each seed gets right.
         fingerprint: of the features.
         protocol: as the configuration stores it.
-        split: kind of the split.
+        split: kind of the split, or all of its configuration.
     """
     sides = train or {"0": ("x",)}
     splits = [
@@ -71,7 +71,7 @@ def save_run(
         head=head,
         layers=tuple(layers),
         classes=CLASSES,
-        split={"kind": split},
+        split={"kind": split} if isinstance(split, str) else split,
         protocol=protocol or {"name": "dasaro2024"},
         seeds=tuple(seeds),
         data=RunData(fingerprint, "m" * 64, "s" * 64),

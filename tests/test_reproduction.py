@@ -33,8 +33,9 @@ from ser_cache.reproduction import (
     plan_table,
     run_job,
 )
-from ser_cache.results import summarise
-from ser_cache.splits import SplitOptions
+from ser_cache.results import read_run, summarise
+from ser_cache.splits import SplitOptions, split_config
+from ser_cache.store import open_features
 
 REFERENCE = Path(__file__).resolve().parents[1] / "ser_cache" / "reference"
 STUDY = study_named("dasaro2024")
@@ -164,6 +165,7 @@ def test_what_is_missing_comes_with_commands_that_parse(tmp_path):
     assert "ser extract --model xls-r --corpus emovo --manifests m --cache 'my cache'" in whole
     assert "https://zenodo.org/record/2544829; licence: restricted" in whole
     assert "Berlin database of emotional speech" in whole  # from the recipe
+    assert "--whisper-context full" in lines[-1]
     assert "--model whisper-small --corpus emovo" not in whole
 
 
@@ -207,6 +209,7 @@ def test_a_variant_stands_in_where_the_plain_folder_is_absent(tmp_path):
     made = plan(tmp_path, [emovo], models=("whisper-small",))
     assert made.columns[0].folder == "whisper-small+full"
     assert made.notes[0] == "whisper-small+full stands for whisper-small"
+    assert "--whisper-context full" in made.notes[1]  # these are of context audio, whatever their name
     cache_features(tmp_path / "cache", "whisper-small", emovo)
     assert plan(tmp_path, [emovo], models=("whisper-small",)).columns[0].folder == "whisper-small"
     both = plan(tmp_path, [emovo], models=("whisper-small", "whisper-small+full"))
@@ -229,6 +232,7 @@ def test_time_means_alone_leave_heads_out(tmp_path):
     [
         ("whisper-small+untrained", {"model": "whisper-small", "hub_id": "openai/whisper-small"}),
         ("whisper-small", {"model": "models/random-whisper-small", "hub_id": ""}),
+        ("whisper-small", {"model": "models/Untrained-whisper-small/", "hub_id": ""}),
     ],
 )
 def test_an_untrained_model_is_labelled_and_never_compared(tmp_path, folder, provenance):
@@ -246,11 +250,13 @@ def test_an_untrained_model_is_labelled_and_never_compared(tmp_path, folder, pro
 
 def test_a_local_folder_is_compared_but_said_to_be_one(tmp_path):
     emovo = manifest("emovo")
-    local = {"model": "/home/me/whisper-small", "hub_id": ""}
+    local = {"model": "/home/random/whisper-small", "hub_id": ""}
     cache_features(tmp_path / "cache", "whisper-small", emovo, provenance=local)
     made = plan(tmp_path, [emovo], models=("whisper-small",))
     assert made.columns[0].doubt == ""
-    assert "extracted from /home/me/whisper-small, not from openai/whisper-small" in printed(plan_table(made))
+    assert "extracted from /home/random/whisper-small, not from openai/whisper-small" in printed(
+        plan_table(made)
+    )
 
 
 def test_another_last_layer_is_not_compared(tmp_path):
@@ -351,13 +357,24 @@ def test_cells_are_trained_once_and_then_known(tmp_path):
         assert plan(tmp_path, [emovo], heads=("linear",), **other).state["emovo", "whisper-small"] == "ready"
 
 
+@pytest.mark.parametrize(("layer", "state"), [(12, "done"), (6, "ready")])
+def test_a_sweep_over_layers_answers_for_the_last_one_alone(tmp_path, layer, state):
+    emovo = manifest("emovo")
+    cache_features(tmp_path / "cache", "whisper-small", emovo)
+    folder = tmp_path / "cache" / "whisper-small" / "emovo"
+    with open_features(folder, emovo.utterances) as features:
+        digest = features.fingerprint.digest
+    split = split_config(SplitOptions())
+    save_run(tmp_path / "runs", head="linear", layers=(layer,), fingerprint=digest, split=split)
+    made = plan(tmp_path, [emovo], heads=("linear",))
+    assert made.state["emovo", "whisper-small"] == state
+
+
 def test_cells_are_trained_as_the_paper_trained_them(tmp_path):
     emovo = manifest("emovo")
     cache_features(tmp_path / "cache", "whisper-small", emovo)
     made = plan(tmp_path, [emovo], heads=("linear",))
     (summary,) = run_job(made, made.jobs[0], tmp_path / "cache", tmp_path / "runs")
-    from ser_cache.results import read_run
-
     config = read_run(summary.folder).config
     assert config.protocol == protocol_named("dasaro2024").config()
     assert (config.split["kind"], config.layers) == ("speaker", (12,))

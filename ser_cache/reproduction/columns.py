@@ -13,7 +13,7 @@ from ser_cache.errors import CacheError, UnknownNameError
 from ser_cache.published import PublishedBackbone, Study
 from ser_cache.store import CacheSummary, open_part, part_paths
 
-_UNTRAINED = re.compile(r"untrained|random|dummy", re.IGNORECASE)
+_UNTRAINED = re.compile(r"untrained|random|dummy", re.IGNORECASE)  # in a name, not in the path to it
 
 
 @dataclass(frozen=True)
@@ -105,12 +105,17 @@ def _column(
     rows = [row for row in cached if row.backbone == folder]
     origin = _origin(rows, cache)
     made_from = str(origin.get("model", ""))
-    untrained = bool(_UNTRAINED.search(folder) or _UNTRAINED.search(made_from))
+    untrained = any(_UNTRAINED.search(name) for name in (folder, Path(made_from).name))
     if spec is None or not rows:
         return Column(folder, spec, untrained)
     notes = []
     if folder != spec.name:
         notes.append(f"{folder} stands for {spec.name}")
+    if spec.name.startswith("whisper") and any(_context(row) == "audio" for row in rows):
+        notes.append(
+            f"{folder} worked through the audio alone; transformers pads it to 30 s, for which extract with "
+            "--whisper-context full"
+        )
     if origin.get("hub_id") != spec.hub_id:
         source = made_from or "an unknown place"
         notes.append(
@@ -118,6 +123,10 @@ def _column(
             "weights was not checked"
         )
     return Column(folder, spec, untrained, _doubt(folder, spec, rows, untrained=untrained), tuple(notes))
+
+
+def _context(row: CacheSummary) -> object:
+    return row.fingerprint.features.get("context") if row.fingerprint else None
 
 
 def _doubt(folder: str, spec: PublishedBackbone, rows: Sequence[CacheSummary], *, untrained: bool) -> str:

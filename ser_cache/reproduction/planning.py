@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -106,6 +106,8 @@ class Plan:
         if absent and published:
             example = _extraction(published[0], absent[:1], places)
             lines.append(f"then, for each new corpus and each backbone: {example}")
+        if lines and any(column.folder.startswith("whisper") for column in published):
+            lines.append("for Whisper, --whisper-context full pads audio to 30 s, as transformers does")
         return lines
 
 
@@ -173,7 +175,7 @@ def _state(
     has_manifest: bool,
     row: CacheSummary | None,
     heads: Sequence[str],
-    trained: Mapping[tuple[str, str, str], str],
+    trained: Set[tuple[str, str, str, str, int]],
 ) -> str:
     if not has_manifest:
         return NO_MANIFEST
@@ -181,20 +183,24 @@ def _state(
         return NOT_CACHED
     if not row.complete or row.fingerprint is None:
         return PARTLY
-    digest = row.fingerprint.digest
-    if heads and all(trained.get((row.corpus, row.backbone, head)) == digest for head in heads):
+    data = (row.fingerprint.digest, row.layers[-1])
+    if heads and all((row.corpus, row.backbone, head, *data) in trained for head in heads):
         return TRAINED
     return READY if heads else PARTLY
 
 
-def _trained(study: Study, options: ReproductionOptions, runs: Path) -> dict[tuple[str, str, str], str]:
-    """The features of each run that answers a cell; whether its labels have changed shows when it runs."""
-    found = {}
+def _trained(study: Study, options: ReproductionOptions, runs: Path) -> Set[tuple[str, str, str, str, int]]:
+    """Corpus, backbone, head, features and last layer of each run that may answer a cell.
+
+    Whether labels have changed since shows only when the cell runs.
+    """
+    found = set()
     for folder in list_runs(runs):
         with suppress(ResultsError):  # `ser runs` names a damaged run; here it is trained again
             config = read_run(folder).config
             if _answers(config, study, options):
-                found[config.corpus, config.backbone, config.head] = config.data.fingerprint
+                cell = (config.corpus, config.backbone, config.head)
+                found.add((*cell, config.data.fingerprint, config.layers[-1]))
     return found
 
 
