@@ -82,6 +82,7 @@ def _draw_map(panel: Any, weights: Sequence[LayerWeights]) -> None:  # noqa: ANN
             if shares is not None:
                 # Each row has its own scale: with 24 layers a weight is half of what it is with 12.
                 grid[line, [layers.index(layer) for layer in row.layers]] = shares / shares.max()
+        axes.patch.set(hatch="////", edgecolor="0.8")  # shows where there is no layer, or no norm
         axes.imshow(grid, cmap="Greys", vmin=0, vmax=1, aspect="auto", interpolation="nearest")
         axes.set_title(title, fontsize=9)
         axes.set_xlabel("layer", fontsize=8)
