@@ -56,6 +56,10 @@ class ResultsError(SerCacheError):
     """A run folder is damaged, or written by a newer version."""
 
 
+class PlotError(SerCacheError):
+    """A figure cannot be drawn: matplotlib is missing, or the file's suffix names no format."""
+
+
 class DemoError(SerCacheError):
     """The demonstration lacks something it needs."""
 

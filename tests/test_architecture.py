@@ -42,10 +42,14 @@ LAYERS = {
     "extraction": 4,
     "protocols": 5,
     "results": 5,
+    "published": 1,
     "probing": 6,
     "comparison": 6,
     "restoring": 6,
     "prediction": 7,
+    "layer_analysis": 6,
+    "plots": 7,
+    "reproduction": 7,
     "demo": 7,
     "cli": 8,
 }
@@ -61,9 +65,11 @@ DOORS = {
     "click": {"cli"},
     "rich": {"cli"},
     "espeakng_loader": {"demo"},
+    "matplotlib": {"plots"},
 }
 
 STAGE_TWO = ("probing", "comparison")
+STAGE_TWO = ("probing", "reproduction", "layer_analysis", "plots")
 STAGE_ONE = {"audio", "backbones", "extraction", "mfcc", "importing", "demo", "cli"}
 
 
@@ -158,7 +164,10 @@ def test_stage_one_knows_nothing_of_heads_and_training(start: str) -> None:
 
 def test_every_imported_library_is_declared() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    declared = [*project["dependencies"], *project["optional-dependencies"]["demo"]]
+    declared = [
+        *project["dependencies"],
+        *(line for extra in ("demo", "plot") for line in project["optional-dependencies"][extra]),
+    ]
     names = {re.split(r"[><=\[ ]", line)[0].replace("-", "_") for line in declared}
     imported = {name.split(".")[0] for path in modules() for name in imports(path)}
     third_party = imported - set(sys.stdlib_module_names) - {"ser_cache"}
@@ -186,6 +195,8 @@ def loaded_after(statement: str) -> set[str]:
         ("import ser_cache.comparison", {"torch", "transformers", "h5py", "scipy"}),
         ("import ser_cache.results.query, ser_cache.results.detail", {"torch", "transformers", "h5py"}),
         ("import ser_cache.restoring", {"transformers", "librosa", "soundfile"}),
+        ("import ser_cache.layer_analysis, ser_cache.plots", {"torch", "transformers", "matplotlib"}),
+        ("import ser_cache.reproduction", {"torch", "transformers", "matplotlib"}),
         ("import ser_cache.probing", {"transformers", "librosa", "soundfile", "matplotlib", "sklearn"}),
     ],
 )

@@ -18,7 +18,6 @@ from ser_cache.results import (
     RunData,
     TrainedModel,
     read_run,
-    run_named,
     write_run,
 )
 from ser_cache.splits import Split
@@ -313,23 +312,6 @@ def test_other_corpora_and_one_run_twice_are_refused(tmp_path, pair):
         compare_runs(pair[0], elsewhere)
     with pytest.raises(ResultsError, match="named twice"):
         compare_runs(pair[0], read_run(pair[0].folder))
-
-
-def test_a_run_is_meant_by_its_folder_its_name_or_a_beginning(tmp_path, pair, monkeypatch):
-    first, second = pair
-    assert run_named(tmp_path, first.folder.name) == first
-    assert run_named(tmp_path, "emovo-xls-r-linear") == first
-    assert run_named(tmp_path / "elsewhere", str(second.folder)) == second
-    monkeypatch.chdir(tmp_path)
-    assert run_named(tmp_path / "elsewhere", first.folder.name).config == first.config
-    with pytest.raises(
-        ResultsError, match=r"2 runs begin with 'emovo': emovo-xls-r-linear-\w+, emovo-xls-r-m"
-    ):
-        run_named(tmp_path, "emovo")
-    with pytest.raises(ResultsError, match=r"no run 'emovo-xls-r-liner' .* Did you mean 'emovo-xls-r-linear"):
-        run_named(tmp_path, "emovo-xls-r-liner")
-    with pytest.raises(ResultsError, match="there is no run ''"):
-        run_named(tmp_path, "")
 
 
 def draw(rng, speakers, gain):

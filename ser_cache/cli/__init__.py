@@ -19,11 +19,13 @@ from ser_cache.cli.cache import cache
 from ser_cache.cli.compare import compare
 from ser_cache.cli.demo import demo
 from ser_cache.cli.extract import extract
+from ser_cache.cli.layers import layers
 from ser_cache.cli.manifest import corpora, manifest
 from ser_cache.cli.models import models
 from ser_cache.cli.predict import predict
 from ser_cache.cli.probe import probe
 from ser_cache.cli.protocols import protocols
+from ser_cache.cli.reproduce import reproduce
 from ser_cache.cli.runs import runs
 from ser_cache.errors import SerCacheError
 
@@ -52,9 +54,11 @@ for _command in (
     models,
     probe,
     runs,
+    layers,
     compare,
     predict,
     protocols,
+    reproduce,
     cache,
     demo,
 ):

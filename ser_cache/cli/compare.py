@@ -45,10 +45,10 @@ def compare(first: str, second: str, draws: int, shape: str, runs: Path | None) 
     utterances that one run alone gets right.
     """
     from ser_cache.comparison import ComparisonOptions, compare_runs
-    from ser_cache.results import run_named
+    from ser_cache.results import find_run
 
     where = settings.locate(runs=runs)
-    one, other = (run_named(where.runs, name) for name in (first, second))
+    one, other = (find_run(where.runs, name) for name in (first, second))
     found = compare_runs(one, other, ComparisonOptions(draws=draws))
     if shape == "json":
         screen.say(json.dumps(found.to_json(), indent=2, ensure_ascii=False))

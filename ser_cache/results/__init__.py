@@ -10,6 +10,7 @@ from ser_cache.results.config import (
     manifest_digest,
     splits_as_json,
 )
+from ser_cache.results.detail import LayerWeights, read_layer_weights
 from ser_cache.results.finding import find_run
 from ser_cache.results.folder import (
     Found,
@@ -20,9 +21,9 @@ from ser_cache.results.folder import (
     read_fingerprint,
     read_predictions,
     read_run,
+    read_training_sides,
     write_run,
 )
-from ser_cache.results.naming import run_named
 from ser_cache.results.scoring import HEADLINE, FoldPredictions, score_run
 from ser_cache.results.summary import RunSummary, summarise
 
@@ -31,6 +32,7 @@ __all__ = [
     "SCHEMA",
     "FoldPredictions",
     "Found",
+    "LayerWeights",
     "Run",
     "RunConfig",
     "RunData",
@@ -41,9 +43,10 @@ __all__ = [
     "list_runs",
     "manifest_digest",
     "read_fingerprint",
+    "read_layer_weights",
     "read_predictions",
     "read_run",
-    "run_named",
+    "read_training_sides",
     "score_run",
     "splits_as_json",
     "summarise",

@@ -41,11 +41,13 @@ class LayerWeights:
         layers: numbers, (layers).
         mean: share of each, over models, (layers,).
         models: share of each in each model, (models, layers).
+        folds: of each model, (models).
     """
 
     layers: tuple[int, ...]
     mean: NDArray[np.float64]
     models: NDArray[np.float64]
+    folds: tuple[str, ...]
 
 
 def read_training_log(run: Run) -> TrainingLog:
@@ -81,9 +83,10 @@ def read_layer_weights(run: Run) -> LayerWeights | None:
         raw = json.loads(path.read_text(encoding="utf-8"))
         models = np.array([row["weights"] for row in raw["models"]], dtype=np.float64)
         layers = tuple(int(layer) for layer in raw["layers"])
-        if models.shape != (len(raw["models"]), len(layers)):
+        if not len(models) or models.shape[1:] != (len(layers),) or layers != run.config.layers:
             raise _damaged(run, LAYER_WEIGHTS)
-        return LayerWeights(layers, models.mean(axis=0), models)
+        folds = tuple(str(row["fold"]) for row in raw["models"])
+        return LayerWeights(layers, models.mean(axis=0), models, folds)
     except (KeyError, TypeError, ValueError) as error:
         raise _damaged(run, LAYER_WEIGHTS) from error
 

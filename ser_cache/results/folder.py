@@ -3,8 +3,8 @@
 ``config.json``, ``splits.json``, ``environment.json``, ``log.csv`` (epochs), ``predictions.csv``,
 ``metrics.json``, ``weights.safetensors``; for a head that mixes layers ``layer_weights.json``; where the
 learning rate was searched for ``learning_rate_search.json``; where features were standardised over the
-training side ``standardisation.safetensors``; and ``fingerprint.json``, which says how to make the features of
-new audio.
+training side ``standardisation.safetensors``; and ``fingerprint.json``, which says how to make the features
+of new audio.
 """
 
 from __future__ import annotations
@@ -221,6 +221,19 @@ def read_fingerprint(run: Run) -> dict[str, Any] | None:
         ResultsError: the file is damaged.
     """
     return _read_json(run.folder, FINGERPRINT) if (run.folder / FINGERPRINT).exists() else None
+
+
+def read_training_sides(run: Run) -> dict[str, frozenset[str]]:
+    """Who was trained on: the ids of each fold's training side, by the fold's name.
+
+    Raises:
+        ResultsError: the splits cannot be read.
+    """
+    raw = _read_json(run.folder, "splits.json")
+    try:
+        return {str(fold["fold"]): frozenset(fold["train"]) for fold in raw["folds"]}
+    except (KeyError, TypeError) as error:
+        raise _damaged(run.folder, "splits.json is not complete") from error
 
 
 def _damaged(folder: Path, what: str) -> ResultsError:

@@ -1,0 +1,124 @@
+"""Figures, and the one door to matplotlib, which is an extra: it is imported when something is drawn.
+
+Figures are drawn on canvases of their own, never through pyplot, so nothing here opens a window or changes
+what the caller's own plots look like.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ser_cache.errors import PlotError
+
+if TYPE_CHECKING:
+    from ser_cache.layer_analysis import LayerScores, LayerWeights
+
+FORMATS = (".png", ".pdf", ".svg")
+_DOTS_PER_INCH = 150
+_ROW, _CURVE = 0.34, 2.6
+"""Inches of height of a row of the map, and of a panel of curves."""
+
+
+def check_plot(path: Path) -> None:
+    """Make sure, before any work is done, that a figure can be drawn.
+
+    Raises:
+        PlotError: matplotlib is not installed, or the suffix is not one of ``FORMATS``.
+    """
+    if path.suffix.lower() not in FORMATS:
+        raise PlotError(f"{path} does not end in {', '.join(FORMATS)}; name the figure so.")
+    _figure_class()
+
+
+def draw_layers(
+    path: Path,
+    weights: Sequence[LayerWeights] = (),
+    scores: Sequence[LayerScores] = (),
+    score: str = "macro F1",
+) -> None:
+    """Draw the map of layer weights as Figure 2 of D'Asaro et al. 2024, and the score of each layer.
+
+    One grey row per backbone and manner, dark where the weight is large, raw to the left and rescaled to the
+    right; below, a panel per corpus with a curve per backbone and head, and a band of one standard deviation
+    over seeds.
+
+    Args:
+        path: where to; its suffix chooses the format.
+        weights: rows of the map.
+        scores: curves.
+        score: what the scores are, for the axis.
+
+    Raises:
+        PlotError: matplotlib is not installed, the suffix names no format, or there is nothing to draw.
+    """
+    check_plot(path)
+    if not weights and not scores:
+        raise PlotError("there are neither layer weights nor scores by layer to draw.")
+    corpora = list(dict.fromkeys(row.corpus for row in scores))
+    heights = [0.9 + _ROW * len(weights)] * bool(weights) + [_CURVE] * len(corpora)
+    figure = _figure_class()(figsize=(9, sum(heights)), layout="constrained", dpi=_DOTS_PER_INCH)
+    panels = list(np.atleast_1d(figure.subfigures(len(heights), 1, height_ratios=heights)))
+    if weights:
+        _draw_map(panels.pop(0), weights)
+    for panel, corpus in zip(panels, corpora, strict=True):
+        _draw_curves(panel.subplots(), corpus, [row for row in scores if row.corpus == corpus], score)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path)
+
+
+def _draw_map(panel: Any, weights: Sequence[LayerWeights]) -> None:  # noqa: ANN401 - matplotlib is not there for mypy
+    names = [_name(row, weights) for row in weights]
+    for axes, title in zip(
+        panel.subplots(1, 2, sharey=True), ("raw weight", "rescaled by norm"), strict=True
+    ):
+        values = [row.raw if title.startswith("raw") else row.rescaled for row in weights]
+        layers = sorted({layer for row in weights for layer in row.layers})
+        grid = np.full((len(weights), len(layers)), np.nan)
+        for line, (row, shares) in enumerate(zip(weights, values, strict=True)):
+            if shares is not None:
+                # Each row has its own scale: with 24 layers a weight is half of what it is with 12.
+                grid[line, [layers.index(layer) for layer in row.layers]] = shares / shares.max()
+        axes.patch.set(hatch="////", edgecolor="0.8")  # shows where there is no layer, or no norm
+        axes.imshow(grid, cmap="Greys", vmin=0, vmax=1, aspect="auto", interpolation="nearest")
+        axes.set_title(title, fontsize=9)
+        axes.set_xlabel("layer", fontsize=8)
+        axes.set_xticks(range(len(layers)), [str(layer) for layer in layers], fontsize=6)
+        axes.set_yticks(range(len(names)), names, fontsize=7)
+
+
+def _draw_curves(axes: Any, corpus: str, scores: Sequence[LayerScores], score: str) -> None:  # noqa: ANN401
+    for row in scores:
+        mean = 100 * row.mean
+        (line,) = axes.plot(row.layers, mean, marker="o", markersize=3, label=_name(row, scores))
+        if not np.isnan(row.std).all():
+            band = np.nan_to_num(100 * row.std)
+            axes.fill_between(row.layers, mean - band, mean + band, color=line.get_color(), alpha=0.2, lw=0)
+    axes.set_title(corpus, fontsize=9)
+    axes.set_xlabel("layer", fontsize=8)
+    axes.set_ylabel(f"{score}, percent", fontsize=8)
+    axes.set_xticks(sorted({layer for row in scores for layer in row.layers}))
+    axes.tick_params(labelsize=7)
+    axes.legend(fontsize=7)
+
+
+def _name(row: LayerWeights | LayerScores, beside: Sequence[LayerWeights | LayerScores]) -> str:
+    """The backbone, and of head, protocol and split what tells it from the others."""
+    kinds = [(r.head, r.protocol, r.split) for r in beside]
+    differing = [
+        value
+        for place, value in enumerate((row.head, row.protocol, row.split))
+        if len({kind[place] for kind in kinds}) > 1
+    ]
+    return ", ".join([row.backbone, *differing])
+
+
+def _figure_class() -> Any:  # noqa: ANN401
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise PlotError("drawing needs matplotlib; install it with: pip install 'ser-cache[plot]'") from error
+    return Figure
