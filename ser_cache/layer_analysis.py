@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 SHADES = "·░▒▓█"
 _EIGHTHS = " ▏▎▍▌▋▊▉"
-_NONE = (None, False, "", "none")
 
 Norms = Callable[[Run], Mapping[str, NDArray[np.float64]]]
 """Gives the root mean square of each of a run's layers over each fold's training frames, by fold."""

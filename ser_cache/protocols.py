@@ -13,7 +13,7 @@ from ser_cache.errors import UnknownNameError
 from ser_cache.heads import HeadOptions
 from ser_cache.learning_rate_search import RateSearchOptions
 from ser_cache.schedules import ScheduleOptions
-from ser_cache.training import TrainingOptions
+from ser_cache.training_options import TrainingOptions
 
 _PAPER_HEADS = ("linear", "nonlinear", "multilayer")
 

@@ -19,10 +19,10 @@ from torch.optim.adam import adam
 from ser_cache.mixing import gradient_of_shares, mix
 from ser_cache.packing import Batch
 from ser_cache.schedules import Schedule, schedule_for
+from ser_cache.training_options import EpochLog, TrainingOptions
 
 if TYPE_CHECKING:
     from ser_cache.heads import Head, HeadOptions
-    from ser_cache.training import EpochLog, TrainingOptions
 
 
 @dataclass(frozen=True)

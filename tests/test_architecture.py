@@ -31,16 +31,22 @@ LAYERS = {
     "schedules": 1,
     "corpora": 2,
     "paired": 2,
+    "environment": 1,
+    "mixing": 1,
+    "training_options": 2,
     "packing": 2,
+    "standardising": 3,
+    "feature_sources": 4,
     "backbones": 3,
     "mfcc": 3,
     "importing": 3,
     "splits": 3,
     "store": 3,
     "heads": 3,
-    "training": 4,
+    "stacks": 4,
+    "training": 5,
     "extraction": 4,
-    "protocols": 5,
+    "protocols": 4,
     "results": 5,
     "published": 1,
     "probing": 6,
@@ -68,8 +74,7 @@ DOORS = {
     "matplotlib": {"plots"},
 }
 
-STAGE_TWO = ("probing", "comparison")
-STAGE_TWO = ("probing", "reproduction", "layer_analysis", "plots")
+STAGE_TWO = ("probing", "comparison", "reproduction", "layer_analysis", "plots")
 STAGE_ONE = {"audio", "backbones", "extraction", "mfcc", "importing", "demo", "cli"}
 
 

@@ -159,11 +159,11 @@ def test_one_corpus_without_features_leaves_all_raw(tmp_path):
 
 
 def test_standardised_layers_are_not_rescaled(tmp_path):
-    protocol = {"name": "ser", "training": {"standardise": True}}
+    protocol = {"name": "ser", "standardise": "global"}
     run = save_run(tmp_path, weights={("0", 0): [0.5, 0.25, 0.25]}, protocol=protocol)
     (row,) = layer_weights([run], equal_norms)
     assert row.rescaled is None
-    assert "standardise True gave all layers one scale" in row.notes[0]
+    assert "standardise global gave all layers one scale" in row.notes[0]
 
 
 def test_backbones_protocols_splits_and_layers_are_kept_apart(tmp_path):
@@ -192,7 +192,7 @@ def test_damaged_layer_weights_are_named(tmp_path):
     run = save_run(tmp_path, weights={("0", 0): [0.5, 0.25, 0.25]})
     path = run.folder / "layer_weights.json"
     path.write_text(json.dumps({"models": [{"fold": "0", "seed": 0, "weights": [1.0]}]}))
-    with pytest.raises(ResultsError, match="layer_weights.json cannot be read"):
+    with pytest.raises(ResultsError, match=r"layer_weights\.json cannot be read"):
         read_layer_weights(run)
     path.unlink()
     assert read_layer_weights(run) is None
