@@ -110,7 +110,10 @@ class Head(nn.Module, ABC):
 
     def state_of(self, model: int) -> dict[str, torch.Tensor]:
         """A copy of one model's parameters by name, without the models' axis."""
-        return {name: value[model].detach().clone() for name, value in self.named_parameters()}
+        return {
+            name: _as_of_one(value[model]).detach().clone(memory_format=torch.contiguous_format)
+            for name, value in self.named_parameters()
+        }
 
     def restore(self, states: Sequence[Mapping[str, torch.Tensor]]) -> None:
         """Take the parameters of every model, as :meth:`state_of` gave them.
@@ -123,9 +126,10 @@ class Head(nn.Module, ABC):
         with torch.no_grad():
             for name, parameter in self.named_parameters():
                 for place, state in enumerate(states):
-                    if name not in state or state[name].shape != parameter.shape[1:]:
-                        raise ValueError(f"{name} is missing, or of another shape than {parameter.shape[1:]}")
-                    parameter[place].copy_(state[name])
+                    own = _as_of_one(parameter[place])
+                    if name not in state or state[name].shape != own.shape:
+                        raise ValueError(f"{name} is missing, or of another shape than {tuple(own.shape)}")
+                    own.copy_(state[name])
 
 
 class LinearHead(Head):
@@ -267,24 +271,33 @@ class PepinoHead(Head):
         return logits
 
 
+def _as_of_one(value: torch.Tensor) -> torch.Tensor:
+    """One model's share of a parameter in the shape that torch's Linear gives it."""
+    return value.T if value.ndim == 2 else value
+
+
 class StackedLinear(nn.Module):
-    """A Linear for each of several models: weights (models, outputs, inputs), biases (models, outputs)."""
+    """A Linear for each of several models: weights (models, inputs, outputs), biases (models, outputs).
+
+    A model's own state has (outputs, inputs), as torch's Linear; here they are turned, because a product then
+    leaves the gradient as it is stored, and no copy turns it.
+    """
 
     def __init__(self, inputs: int, outputs: int, generators: Sequence[torch.Generator]) -> None:
         """Draw with torch's default initialisation (Kaiming uniform, a = sqrt 5), a generator a model."""
         super().__init__()
         bound = 1 / math.sqrt(inputs)
-        weights = torch.empty(len(generators), outputs, inputs)
+        weights = torch.empty(len(generators), inputs, outputs)
         biases = torch.empty(len(generators), outputs)
         for weight, bias, generator in zip(weights, biases, generators, strict=True):
-            weight.uniform_(-bound, bound, generator=generator)
+            weight.copy_(torch.empty(outputs, inputs).uniform_(-bound, bound, generator=generator).T)
             bias.uniform_(-bound, bound, generator=generator)
         self.weight, self.bias = nn.Parameter(weights), nn.Parameter(biases)
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """Apply: (models or 1, n, inputs) to (models, n, outputs)."""
         spread = inputs.expand(len(self.weight), -1, -1)
-        return torch.baddbmm(self.bias[:, None], spread, self.weight.transpose(1, 2))
+        return torch.baddbmm(self.bias[:, None], spread, self.weight)
 
 
 class Dropout(nn.Module):

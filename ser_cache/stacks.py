@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from ser_cache.heads import Head, HeadOptions
 
 
+_VECTOR = 64
+"""Values in the longest vector of a processor, with room to spare."""
+
+
 @dataclass(frozen=True)
 class Model:
     """One model to train.
@@ -123,22 +127,34 @@ class Stack:
 
     def step(self) -> None:
         """Adam's step for every model that still trains, at its own rate."""
-        for trainee in self.trainees:
-            rate = trainee.schedule.rate(self.steps)
-            if not trainee.stopped:
-                self._step_one(trainee.place, rate)
+        training = [trainee for trainee in self.trainees if not trainee.stopped]
+        rates = {trainee.place: trainee.schedule.rate(self.steps) for trainee in training}
+        whole = len(rates) == len(self.trainees) and len(set(rates.values())) == 1
+        if whole and self._options.clip_norm is None:  # whose norm is each model's own
+            self._adam(list(rates), next(iter(rates.values())), whole=True)
+        else:
+            for place, rate in rates.items():
+                self._adam([place], rate, whole=False)
         self.steps += 1
 
-    def _step_one(self, place: int, rate: float) -> None:
+    def _adam(self, places: Sequence[int], rate: float, *, whole: bool) -> None:
+        """Adam's step for some models at one rate; ``whole`` where they are all of the stack."""
         options = self._options
-        gradients = [_gradient(parameter)[place] for parameter in self._parameters]
+        pieces = [
+            [tensor.detach()[piece] for tensor in (parameter, _gradient(parameter), average, square)]
+            for parameter, average, square in zip(
+                self._parameters, self._averages, self._squares, strict=True
+            )
+            for piece in ([slice(None)] if whole and _is_even(parameter) else places)
+        ]
+        parameters, gradients, averages, squares = (list(column) for column in zip(*pieces, strict=True))
         _clip(gradients, options)
         # Torch's own Adam as a function: its Optimizer class imports a compiler, which takes seconds.
         adam(
-            [parameter.detach()[place] for parameter in self._parameters],
+            parameters,
             gradients,
-            [average[place] for average in self._averages],
-            [square[place] for square in self._squares],
+            averages,
+            squares,
             [],
             list(torch.full((len(gradients),), float(self.steps), device=self.loss.device).unbind()),
             fused=True,  # one pass over each tensor
@@ -278,3 +294,12 @@ def _clip(gradients: Sequence[torch.Tensor], options: TrainingOptions) -> None:
         factor = (options.clip_norm / (norm + 1e-6)).clamp(max=1.0)
         for gradient in gradients:
             gradient.mul_(factor)
+
+
+def _is_even(parameter: torch.Tensor) -> bool:
+    """Whether each model's share fills whole vectors of the processor.
+
+    The rest of a tensor is computed otherwise, to another last bit; so it must not depend on the company
+    whether a value is in the rest.
+    """
+    return parameter[0].numel() % _VECTOR == 0

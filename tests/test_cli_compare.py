@@ -70,7 +70,7 @@ def test_under_three_test_speakers_probe_and_compare_say_what_that_means(
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["tones", "tones-mfcc-linear"], "2 runs begin with 'tones'"),
+        (["tones", "tones-mfcc-linear"], "'tones' is the beginning of 2 runs"),
         (["tones-mfcc-linear", "tones-mfcc-linear"], "named twice"),
         (["tones-mfcc-linear", "nothing"], "there is no run 'nothing'"),
         (["tones-mfcc-linear"], "Missing argument 'RUN'"),
