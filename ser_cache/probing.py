@@ -5,6 +5,7 @@ Nothing here loads a backbone or decodes audio; the features come from the cache
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -347,7 +348,7 @@ class _FoldTraining:
             ]
             for config in self.configs
         ]
-        logs = [{} if found is None else {split.fold: asdict(found)} for found in searches]
+        logs = [{} if found is None else {split.fold: _as_json(found)} for found in searches]
         return list(zip(trained, logs, strict=True))
 
     @property
@@ -400,6 +401,14 @@ class _FoldTraining:
             return [results[repr(rate)].best_score for rate in rates]
 
         return search_learning_rate(evaluate, protocol.search)
+
+
+def _as_json(found: RateSearchResult) -> dict[str, Any]:
+    """A search as JSON, which has no nan: the score of a rate that diverged is null."""
+    values = asdict(found)
+    for tried in values["rounds"]:
+        tried["scores"] = [None if math.isnan(score) else score for score in tried["scores"]]
+    return values
 
 
 def _name(config: RunConfig, split: Split, seed: int) -> str:

@@ -13,10 +13,11 @@ import torch
 from ser_cache import probing
 from ser_cache.errors import SplitError, TrainingError, UnknownNameError
 from ser_cache.heads import HEADS, HeadOptions
+from ser_cache.learning_rate_search import RateSearchOptions
 from ser_cache.manifest import Manifest, Utterance
 from ser_cache.packing import PackedFeatures
 from ser_cache.probing import ProbeOptions, Progress, probe
-from ser_cache.protocols import Protocol
+from ser_cache.protocols import PROTOCOLS, Protocol, protocol_named
 from ser_cache.results import read_predictions, read_run
 from ser_cache.splits import SplitOptions, make_splits
 from ser_cache.stacks import Model
@@ -263,6 +264,122 @@ def test_features_that_are_not_finite_name_head_fold_and_epoch(tmp_path):
     ):
         probe(features, Manifest("toy", rows), replace(LOSO, heads=("nonlinear",)), tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_every_layer_gets_a_run_of_its_own_in_one_pass(tmp_path):
+    rows = utterances()
+    features, manifest = Features(rows, noise=0.5), Manifest("toy", rows)
+    options = replace(LOSO, heads=("linear", "superb"), layers=(0, 1, 2))
+    told: list[Progress] = []
+    summaries = probe(features, manifest, options, tmp_path, told.append)
+    assert [read_run(summary.folder).config.layers for summary in summaries] == [(0,), (1,), (2,), (0, 1, 2)]
+    assert {step.total for step in told} == {5 * 6}
+    assert summaries[0].macro_f1.mean < 0.6 < summaries[1].macro_f1.mean
+    alone = replace(options, heads=("linear",), layers=(1,), force=True)
+    (again,) = probe(features, manifest, alone, tmp_path / "alone")
+    assert again.macro_f1 == summaries[1].macro_f1
+    assert again.folder.name == summaries[1].folder.name
+    weights = [
+        path.read_bytes()
+        for folder in (summaries[1].folder, again.folder)
+        for path in [folder / "weights.safetensors"]
+    ]
+    assert weights[0] == weights[1]
+    with pytest.raises(TrainingError, match=r"toy has no layer 7; cached are 0, 1, 2\."):
+        probe(features, manifest, replace(options, layers=(7,)), tmp_path)
+
+
+def test_heads_trained_in_one_pass_equal_heads_trained_alone(tmp_path):
+    rows = utterances()
+    features, manifest = Features(rows), Manifest("toy", rows)
+    every = replace(LOSO, heads=tuple(HEADS))
+    together = probe(features, manifest, every, tmp_path / "together")
+    for summary in together:
+        (alone,) = probe(features, manifest, replace(every, heads=(summary.head,)), tmp_path / "alone")
+        for name in ("weights.safetensors", "predictions.csv"):
+            assert (alone.folder / name).read_bytes() == (summary.folder / name).read_bytes()
+
+
+@pytest.mark.parametrize("how", ["global", "speaker"])
+def test_standardised_features_undo_what_a_scale_did(tmp_path, how):
+    """One channel a thousand times as large drowns the others, unless features are standardised."""
+    rows = utterances()
+    features = Features(rows, noise=0.5)
+    for states in features.states:
+        states.flags.writeable = True
+        np.multiply(states, np.float16(0.1), out=states)
+        states[:, :, 0] = 50
+        states[:, ::2, 0] += 30
+    protocol = replace(QUICK, standardise=how)
+    plain, standardised = (
+        probe(features, Manifest("toy", rows), replace(LOSO, heads=("linear",), protocol=p), tmp_path)[0]
+        for p in (QUICK, protocol)
+    )
+    assert standardised.macro_f1.mean > plain.macro_f1.mean + 0.1
+    assert (standardised.folder / "standardisation.safetensors").exists() == (how == "global")
+
+
+def test_standardisation_never_sees_those_who_are_tested(tmp_path):
+    rows = utterances()
+    options = replace(LOSO, heads=("linear", "nonlinear"), protocol=replace(QUICK, standardise="global"))
+    options = replace(options, split=SplitOptions("speaker"))
+    features = Features(rows)
+    first = probe(features, Manifest("toy", rows), options, tmp_path / "first")
+    (split,) = json.loads((first[0].folder / "splits.json").read_text())["folds"]
+    for identifier in split["test"]:
+        features.states[features.ids.index(identifier)].flags.writeable = True
+        features.states[features.ids.index(identifier)] *= np.float16(3)
+    second = probe(features, Manifest("toy", rows), options, tmp_path / "second")
+    for one, other in zip(first, second, strict=True):
+        name = "weights.safetensors"
+        assert (one.folder / name).read_bytes() == (other.folder / name).read_bytes()
+
+
+def test_a_searched_rate_is_used_by_all_seeds_and_written_down(tmp_path):
+    rows = utterances()
+    search = RateSearchOptions(start=1e-3, epochs=1, max_rounds=3)
+    protocol = replace(QUICK, search=search)
+    options = replace(LOSO, heads=("linear", "nonlinear"), protocol=protocol, split=SplitOptions("speaker"))
+    for summary in probe(Features(rows), Manifest("toy", rows), options, tmp_path):
+        found = json.loads((summary.folder / "learning_rate_search.json").read_text())
+        (result,) = found.values()
+        assert result["rounds"][0]["rates"] == [1e-4, 1e-3, 1e-2]
+        log = (summary.folder / "log.csv").read_text().splitlines()
+        place = log[0].split(",").index("learning_rate")
+        assert [float(line.split(",")[place]) for line in log[1:]] == pytest.approx([result["rate"]] * 12)
+    again = probe(Features(rows), Manifest("toy", rows), options, tmp_path)
+    assert all(summary.reused for summary in again)
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+def test_every_protocol_trains_its_own_heads_and_is_stored(tmp_path, name):
+    rows = utterances()
+    whole = protocol_named(name)
+    shorter = replace(whole.training, epochs=2, steps=None if whole.training.steps is None else 6)
+    search = None if whole.search is None else replace(whole.search, epochs=1, max_rounds=2)
+    protocol = replace(whole, training=shorter, search=search, head=replace(whole.head, hidden=8))
+    options = replace(LOSO, protocol=protocol, seeds=(0,))
+    summaries = probe(Features(rows), Manifest("toy", rows), options, tmp_path)
+    assert tuple(summary.head for summary in summaries) == whole.heads
+    for summary in summaries:
+        assert read_run(summary.folder).config.protocol == protocol.config()
+
+
+def test_a_rate_that_diverges_in_a_search_is_written_down_as_none(tmp_path, monkeypatch):
+    def fit_and_spoil(*arguments, **named):
+        results = fit(*arguments, **named)
+        if named.get("trial"):
+            worst = max(results, key=float)
+            results[worst] = replace(results[worst], best_score=float("nan"))
+        return results
+
+    monkeypatch.setattr(probing, "fit", fit_and_spoil)
+    rows = utterances()
+    protocol = replace(QUICK, search=RateSearchOptions(1e-3, 1, max_rounds=1))
+    options = replace(LOSO, heads=("linear",), protocol=protocol, split=SplitOptions("speaker"))
+    (summary,) = probe(Features(rows), Manifest("toy", rows), options, tmp_path)
+    (found,) = json.loads((summary.folder / "learning_rate_search.json").read_text()).values()
+    assert found["rounds"][0]["scores"][2] is None
 
 
 def test_a_corpus_of_nothing_but_failures_says_so(tmp_path):
