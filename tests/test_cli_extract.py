@@ -106,8 +106,8 @@ def test_all_heads_are_those_that_the_features_suffice_for(tones, model, capsys)
 def test_the_precision_is_measured_once_said_and_kept(tones, model, capsys):
     assert extract(model) == 0
     said = capsys.readouterr().err
-    assert said.startswith("computing in fp32; bf16 is ")
-    assert "from storing fp16 (layer " in said
+    assert said.startswith("computing in fp32; measured on 4 clips: bf16 about ")
+    assert "from storing fp16 (worst layer: " in said
     (tones / "new.txt").touch()
     assert extract(model) == 0
     assert "computing" not in capsys.readouterr().err
@@ -157,7 +157,7 @@ def test_an_unprepared_corpus_is_refused_with_the_command_that_prepares_it(tones
         (["--codec", "int4"], ["unknown codec 'int4'", "fp16, fp32, int8"]),
         (["--tier", "mean"], ["unknown tier 'mean'", "frames, pooled"]),
         (["--precision", "half"], ["unknown precision 'half'", "auto, bf16, fp16, fp32"]),
-        (["--frame-average", "0"], ["--frame-average is 0", "at least 1"]),
+        (["--frame-average", "0"], ["--frame-average is 0", "must be 1 to"]),
         (
             ["--tier", "pooled", "--codec", "int8"],
             ["--codec and --frame-average mean nothing", "leave them out"],

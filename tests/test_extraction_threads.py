@@ -122,3 +122,17 @@ def test_a_batch_that_meets_its_end_beside_others_is_run_again_alone_and_whole(f
     other = folder.with_name("roomy")
     run(corpus, other)
     assert content(folder, corpus.utterances) == content(other, corpus.utterances)
+
+
+def test_vector_mathematics_is_settled_before_any_thread_may_use_it(folder, corpus, monkeypatch):
+    """Where two threads are the first to use it, the roots of one may be rough: see the function."""
+    order = []
+    settle = pipeline.settle_vector_mathematics
+    monkeypatch.setattr(
+        pipeline, "settle_vector_mathematics", lambda: (order.append(threading.active_count()), settle())
+    )
+    extractor = FakeExtractor()
+    before = threading.active_count()
+    assert run(corpus, folder, extractor).done == len(corpus.utterances)
+    assert order == [before]
+    assert extractor.batches

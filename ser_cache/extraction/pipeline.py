@@ -28,7 +28,7 @@ from ser_cache.extraction.planning import (
     PartPlan,
     plan,
 )
-from ser_cache.extraction.running import Turns, model_threads, run_ahead
+from ser_cache.extraction.running import Turns, model_threads, run_ahead, settle_vector_mathematics
 from ser_cache.extraction.writing import BackgroundWriter, Outcome
 from ser_cache.extractor import Extractor, Prepared
 from ser_cache.manifest import Utterance
@@ -140,6 +140,7 @@ def extract(
             planned = plan(extractor, utterances, folder, options, extractor.identity)
             planned.require_space()
             run = _Run(extractor, root, options, on_progress, read_audio, planned)
+            settle_vector_mathematics()
             run.all_parts()
     return ExtractionReport(
         folder=folder,

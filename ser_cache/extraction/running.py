@@ -48,6 +48,20 @@ def model_threads(device: str) -> ModelThreads:
     return ModelThreads(processors // inner, inner)
 
 
+def settle_vector_mathematics() -> None:
+    """Use torch's vector mathematics once, in one thread, before several may.
+
+    Where two threads are the first to use it at the same moment, MKL has not settled its accuracy for one of
+    them: in about 1 of 100 processes the roots of some batches had four right digits
+    (`benchmarks/first_use.py`).
+    """
+    import torch
+
+    values = torch.ones(64)
+    for function in (torch.sqrt, torch.exp, torch.log, torch.log10, torch.erf, torch.tanh, torch.sin):
+        function(values)
+
+
 def usable_processors() -> int:
     """Processors this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
