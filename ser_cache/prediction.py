@@ -26,6 +26,7 @@ from ser_cache.errors import BackboneError, ResultsError, SerCacheError, StaleCa
 from ser_cache.extraction.batching import batch_seconds_for, batches
 from ser_cache.extraction.encoding import encode_in_pieces
 from ser_cache.extraction.loading import Failure, load_ahead
+from ser_cache.extraction.running import settle_vector_mathematics
 from ser_cache.extraction.opening import MFCC, load_extractor
 from ser_cache.extractor import Extractor, Prepared
 from ser_cache.heads import head_kind
@@ -265,6 +266,7 @@ def predict_with(
     groups = [
         range(start, min(start + _FILES_AHEAD, len(files))) for start in range(0, len(files), _FILES_AHEAD)
     ]
+    settle_vector_mathematics()
     with closing(
         load_ahead(groups, lambda place: _decode(extractor, files[place]), decode_threads)
     ) as loading:
