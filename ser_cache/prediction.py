@@ -26,8 +26,8 @@ from ser_cache.errors import BackboneError, ResultsError, SerCacheError, StaleCa
 from ser_cache.extraction.batching import batch_seconds_for, batches
 from ser_cache.extraction.encoding import encode_in_pieces
 from ser_cache.extraction.loading import Failure, load_ahead
-from ser_cache.extraction.running import settle_vector_mathematics
 from ser_cache.extraction.opening import MFCC, load_extractor
+from ser_cache.extraction.running import settle_vector_mathematics
 from ser_cache.extractor import Extractor, Prepared
 from ser_cache.heads import head_kind
 from ser_cache.mfcc import MfccExtractor, MfccOptions
