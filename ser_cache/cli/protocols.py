@@ -93,7 +93,7 @@ def _short(value: object) -> str:
 
 
 @click.command(
-    epilog="Example: ser probe --protocol superb --corpus emovo",
+    epilog="Example: ser protocols",
     short_help="Show the settings of published studies.",
 )
 def protocols() -> int:
