@@ -63,8 +63,7 @@ PROTOCOLS: dict[str, Protocol] = {
     for protocol in (
         Protocol(
             "dasaro2024",
-            "D'Asaro et al., CLiC-it 2024, sections 3 and 4.2",
-            differs=("the paper leaves open the batch size, dropout and what the best epoch is best in",),
+            "D'Asaro et al., CLiC-it 2024, sections 3 and 4.2; batch size, dropout and best epoch are ours",
         ),
         Protocol(
             "peft-ser",
