@@ -100,7 +100,7 @@ class Study:
         )
 
         def show(now: Trained) -> None:
-            _tell(f"{folder.parent.name} {manifest.corpus} {now.head}: epoch {now.done} of {now.total}")
+            _tell(f"{folder.parent.name} {manifest.corpus} {now.heads}: epoch {now.done} of {now.total}")
 
         with open_features(folder, manifest.utterances) as features:
             summaries = probe(features, manifest, options, self.where.runs, show)
