@@ -5,27 +5,24 @@ Nothing here loads a backbone or decodes audio; the features come from the cache
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence, Set
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Sequence, Set
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ser_cache.devices import choose_device
 from ser_cache.environment import environment
 from ser_cache.errors import TrainingError
-from ser_cache.feature_sources import Features, moments_for, open_source
-from ser_cache.files import canonical_json, sha256_of_value
+from ser_cache.feature_sources import Features, open_source
+from ser_cache.files import sha256_of_value
+from ser_cache.fold_training import FoldTraining, Meter, Progress, Task
 from ser_cache.heads import head_kind
-from ser_cache.learning_rate_search import RateSearchResult, search_learning_rate
 from ser_cache.protocols import Protocol as TrainingProtocol
 from ser_cache.protocols import protocol_named
 from ser_cache.results import (
-    FoldPredictions,
     Found,
     Run,
     RunConfig,
@@ -39,13 +36,10 @@ from ser_cache.results import (
     write_run,
 )
 from ser_cache.splits import SIDES, Split, SplitOptions, make_splits, split_config, warnings
-from ser_cache.stacks import Model
-from ser_cache.standardising import Moments, StandardisedFeatures, check_standardisation
-from ser_cache.training import FitResult, Sides, fit
+from ser_cache.standardising import check_standardisation
 
 if TYPE_CHECKING:
-    from ser_cache.manifest import Manifest, Utterance
-    from ser_cache.packing import FeatureSource
+    from ser_cache.manifest import Manifest
 
 __all__ = ["Features", "ProbeOptions", "Progress", "RunSummary", "probe"]
 
@@ -77,23 +71,6 @@ class ProbeOptions:
     def chosen_heads(self) -> tuple[str, ...]:
         """The heads to train, each once."""
         return tuple(dict.fromkeys(self.heads or self.protocol.heads))
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Where a probe stands.
-
-    Attributes:
-        heads: the heads in training; those that are fed alike train in one pass.
-        fold: name of the fold in training, and what is done with it where that is no plain training.
-        done: epochs done, over all passes and folds; the models of a pass train at once.
-        total: epochs to do at most, counted likewise.
-    """
-
-    heads: str
-    fold: str
-    done: int
-    total: int
 
 
 def probe(
@@ -135,7 +112,7 @@ def probe(
     found = [Found("absent") if options.force else find(runs, config) for config in configs]
     wanted = [config for config, known in zip(configs, found, strict=True) if known.state != "good"]
     passes = [[c for c in wanted if head_kind(c.head).pools_first is pooled] for pooled in (True, False)]
-    meter = _Meter(on_progress, sum(map(bool, passes)) * sum(_epochs(task, options)))
+    meter = Meter(on_progress, sum(map(bool, passes)) * sum(_epochs(task, options)))
     trained: dict[str, Run] = {}
     for together in filter(None, passes):
         new = _train_pass(features, task, together, options, runs, meter)
@@ -148,17 +125,6 @@ def probe(
     ]
 
 
-@dataclass(frozen=True)
-class _Task:
-    """What every head of a probe shares: utterances in the order of the features, labels, folds."""
-
-    utterances: tuple[Utterance, ...]
-    classes: tuple[str, ...]
-    labels: NDArray[np.int64]
-    splits: tuple[Split, ...]
-    warnings: tuple[str, ...]
-
-
 def _check_tier(features: Features, options: ProbeOptions) -> None:
     """Refuse heads that need frames where there are none, before the others are trained in vain."""
     needy = [name for name in options.chosen_heads if not head_kind(name).pools_first]
@@ -169,7 +135,7 @@ def _check_tier(features: Features, options: ProbeOptions) -> None:
         )
 
 
-def _prepare(features: Features, manifest: Manifest, options: ProbeOptions) -> _Task:
+def _prepare(features: Features, manifest: Manifest, options: ProbeOptions) -> Task:
     by_id = {utterance.id: utterance for utterance in manifest.utterances}
     utterances = tuple(by_id[identifier] for identifier in features.ids)
     # From the whole manifest: a clip that one backbone failed on must not change who is tested for it.
@@ -191,7 +157,7 @@ def _prepare(features: Features, manifest: Manifest, options: ProbeOptions) -> _
     number = {emotion: place for place, emotion in enumerate(classes)}
     labels = np.array([number[utterance.emotion] for utterance in utterances], dtype=np.int64)
     notes = _left_out(features, len(by_id)) + warnings(whole, manifest.utterances, options.split)
-    return _Task(utterances, classes, labels, splits, notes)
+    return Task(utterances, classes, labels, splits, notes)
 
 
 def _held(split: Split, ids: Set[str]) -> Split:
@@ -232,7 +198,7 @@ def _layers_of(features: Features, head: str, options: ProbeOptions) -> list[tup
 
 
 def _configure(
-    features: Features, task: _Task, head: str, layers: tuple[int, ...], options: ProbeOptions
+    features: Features, task: Task, head: str, layers: tuple[int, ...], options: ProbeOptions
 ) -> RunConfig:
     return RunConfig(
         corpus=features.corpus,
@@ -251,38 +217,25 @@ def _configure(
     )
 
 
-def _epochs(task: _Task, options: ProbeOptions) -> list[int]:
+def _epochs(task: Task, options: ProbeOptions) -> list[int]:
     """Epochs of each fold, at most."""
     return [options.protocol.training.passes(len(split.train)) for split in task.splits]
 
 
-@dataclass
-class _Meter:
-    """Counts epochs over all passes."""
-
-    on_progress: Callable[[Progress], None]
-    total: int
-    before: int = 0
-
-    def tell(self, heads: str, fold: str, epoch: int = 0) -> None:
-        """Say that so many epochs of the present fold are done."""
-        self.on_progress(Progress(heads, fold, self.before + epoch, self.total))
-
-
 def _train_pass(
     features: Features,
-    task: _Task,
+    task: Task,
     configs: Sequence[RunConfig],
     options: ProbeOptions,
     runs: Path,
-    meter: _Meter,
+    meter: Meter,
 ) -> list[Run]:
     """All folds of runs that are fed alike; their models train together over one pass of the data."""
     started = perf_counter()
     device = choose_device(options.device)
     layers = tuple(sorted({layer for config in configs for layer in config.layers}))
     pooled = head_kind(configs[0].head).pools_first
-    fold = _FoldTraining(features, task, options, layers, meter, configs)
+    fold = FoldTraining(features, task, options.protocol, layers, meter, configs)
     source = open_source(features, layers, device, pooled=pooled)
     models: list[list[TrainedModel]] = [[] for _ in configs]
     searches: list[dict[str, Any]] = [{} for _ in configs]
@@ -306,128 +259,3 @@ def _train_pass(
         )
         for config, own, search in zip(configs, models, searches, strict=True)
     ]
-
-
-@dataclass(frozen=True)
-class _FoldTraining:
-    """What the folds of a pass share."""
-
-    features: Features
-    task: _Task
-    options: ProbeOptions
-    layers: tuple[int, ...]
-    meter: _Meter
-    configs: Sequence[RunConfig]
-    found: dict[str, Moments] = field(default_factory=dict)
-
-    def train(self, source: FeatureSource, split: Split) -> list[tuple[list[TrainedModel], dict[str, Any]]]:
-        """Each run's models of one fold, and how their learning rate was found where it was searched for."""
-        sides = self._sides(split)
-        source = self._standardised(source, sides, split)
-        key = f"{canonical_json(self.configs[0].split)}:{split.fold}"
-        searches = [self._search(source, sides, split, key, config) for config in self.configs]
-        models = [
-            self._model(config, split, seed, None if found is None else found.rate)
-            for config, found in zip(self.configs, searches, strict=True)
-            for seed in config.seeds
-        ]
-        training = self.options.protocol.training
-        results = fit(
-            source,
-            self.task.labels,
-            sides,
-            models,
-            training,
-            key,
-            lambda epoch: self.meter.tell(self._heads, split.fold, epoch),
-        )
-        trained = [
-            [
-                _trained(self.task, split, sides, seed, results[_name(config, split, seed)])
-                for seed in config.seeds
-            ]
-            for config in self.configs
-        ]
-        logs = [{} if found is None else {split.fold: _as_json(found)} for found in searches]
-        return list(zip(trained, logs, strict=True))
-
-    @property
-    def _heads(self) -> str:
-        return ", ".join(dict.fromkeys(config.head for config in self.configs))
-
-    def _sides(self, split: Split) -> Sides:
-        place = {utterance.id: number for number, utterance in enumerate(self.task.utterances)}
-        return Sides(*(_places(place, split.side(name)) for name in SIDES))
-
-    def _standardised(self, source: FeatureSource, sides: Sides, split: Split) -> FeatureSource:
-        how = self.options.protocol.standardise
-        if how == "none":
-            return source
-        speakers = [utterance.speaker for utterance in self.task.utterances]
-        self.found[split.fold] = moments_for(self.features, self.layers, how, sides.train, speakers)
-        return StandardisedFeatures(source, self.found[split.fold])
-
-    def standardisation_of(self, config: RunConfig) -> dict[str, NDArray[np.float32]]:
-        """What each fold's features were standardised with, where that is not the speaker's own."""
-        if self.options.protocol.standardise != "global":
-            return {}
-        places = [self.layers.index(layer) for layer in config.layers]
-        return {
-            f"{fold}/{name}": values[0, places]
-            for fold, moments in self.found.items()
-            for name, values in (("mean", moments.mean), ("deviation", moments.deviation))
-        }
-
-    def _model(self, config: RunConfig, split: Split, seed: int, rate: float | None) -> Model:
-        places = tuple(self.layers.index(layer) for layer in config.layers)
-        name = _name(config, split, seed)
-        return Model(name, head_kind(config.head), self.options.protocol.head, seed, places, rate)
-
-    def _search(
-        self, source: FeatureSource, sides: Sides, split: Split, key: str, config: RunConfig
-    ) -> RateSearchResult | None:
-        """Find a run's learning rate for this fold with its first seed; the test side is not looked at."""
-        protocol = self.options.protocol
-        if protocol.search is None:
-            return None
-
-        def evaluate(rates: Sequence[float], epochs: int) -> list[float]:
-            self.meter.tell(config.head, f"{split.fold}, trying {len(rates)} rates for {epochs} epochs")
-            models = [
-                replace(self._model(config, split, config.seeds[0], rate), name=repr(rate)) for rate in rates
-            ]
-            shorter = replace(protocol.training, epochs=epochs, steps=None, patience=None)
-            results = fit(source, self.task.labels, sides, models, shorter, key, trial=True)
-            return [results[repr(rate)].best_score for rate in rates]
-
-        return search_learning_rate(evaluate, protocol.search)
-
-
-def _as_json(found: RateSearchResult) -> dict[str, Any]:
-    """A search as JSON, which has no nan: the score of a rate that diverged is null."""
-    values = asdict(found)
-    for tried in values["rounds"]:
-        tried["scores"] = [None if math.isnan(score) else score for score in tried["scores"]]
-    return values
-
-
-def _name(config: RunConfig, split: Split, seed: int) -> str:
-    """What an error calls a model."""
-    layer = "" if head_kind(config.head).mixes else f" on layer {config.layers[-1]}"
-    return f"{config.head} head{layer}, fold {split.fold}, seed {seed}"
-
-
-def _places(place: Mapping[str, int], ids: Sequence[str]) -> NDArray[np.int64]:
-    return np.array([place[identifier] for identifier in ids], dtype=np.int64)
-
-
-def _trained(task: _Task, split: Split, sides: Sides, seed: int, result: FitResult) -> TrainedModel:
-    predictions = FoldPredictions(
-        fold=split.fold,
-        seed=seed,
-        ids=split.test,
-        speakers=tuple(task.utterances[number].speaker for number in sides.test),
-        truth=task.labels[sides.test],
-        scores=result.test_scores,
-    )
-    return TrainedModel(predictions, result.best_epoch, result.log, result.weights, result.layer_weights)

@@ -33,6 +33,7 @@ LAYERS = {
     "paired": 2,
     "environment": 1,
     "mixing": 1,
+    "stacked_layers": 1,
     "training_options": 2,
     "packing": 2,
     "standardising": 3,
@@ -49,15 +50,16 @@ LAYERS = {
     "protocols": 4,
     "results": 5,
     "published": 1,
-    "probing": 6,
+    "fold_training": 6,
+    "probing": 7,
     "comparison": 6,
     "restoring": 6,
     "prediction": 7,
     "layer_analysis": 6,
     "plots": 7,
-    "reproduction": 7,
-    "demo": 7,
-    "cli": 8,
+    "reproduction": 8,
+    "demo": 8,
+    "cli": 9,
 }
 
 # Who alone may import it: a second door would be a second place to get the same thing subtly wrong.

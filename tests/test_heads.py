@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from ser_cache.errors import TrainingError, UnknownNameError
-from ser_cache.heads import HEADS, Dropout, HeadOptions, ReluDropout, head_kind
+from ser_cache.heads import HEADS, HeadOptions, head_kind
 from ser_cache.mixing import gradient_of_shares, mix
 from ser_cache.packing import PackedFeatures, Segments, ViewedFeatures
+from ser_cache.stacked_layers import Dropout, ReluDropout
 
 LENGTHS = [3, 1, 7, 2]
 LAYERS, WIDTH, CLASSES = 4, 6, 3

@@ -373,7 +373,7 @@ def test_a_rate_that_diverges_in_a_search_is_written_down_as_none(tmp_path, monk
             results[worst] = replace(results[worst], best_score=float("nan"))
         return results
 
-    monkeypatch.setattr(probing, "fit", fit_and_spoil)
+    monkeypatch.setattr("ser_cache.fold_training.fit", fit_and_spoil)
     rows = utterances()
     protocol = replace(QUICK, search=RateSearchOptions(1e-3, 1, max_rounds=1))
     options = replace(LOSO, heads=("linear",), protocol=protocol, split=SplitOptions("speaker"))
