@@ -59,7 +59,9 @@ def changed_protocol(protocol: Protocol, changes: Mapping[str, Any]) -> Protocol
         result,
         standardise=given.get("standardise", result.standardise),
         head=_changed(result.head, given),
-        training=_changed(result.training, given | _patience(given) | _schedule(result, given)),
+        training=_changed(
+            result.training, given | _length(given) | _patience(given) | _schedule(result, given)
+        ),
     )
     if result == protocol:
         return protocol
@@ -71,6 +73,11 @@ def _changed(options: Any, given: Mapping[str, Any]) -> Any:  # noqa: ANN401 - a
     """An options dataclass with those of its fields that were given."""
     names = {field.name for field in fields(options)}
     return replace(options, **{name: value for name, value in given.items() if name in names})
+
+
+def _length(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Epochs instead of a protocol's steps, which would otherwise go before them."""
+    return {"steps": None} if "epochs" in given else {}
 
 
 def _patience(given: Mapping[str, Any]) -> dict[str, Any]:
