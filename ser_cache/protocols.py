@@ -98,7 +98,7 @@ PROTOCOLS: dict[str, Protocol] = {
                 clip_value=1.0,
             ),
             differs=(
-                "standardising within a speaker takes all clips of a test speaker at once, as the study did",
+                "standardised by speaker, all clips of a test speaker are needed at once, as in the study",
                 "the study cuts clips to 5 s (RAVDESS) or 8 s (IEMOCAP): extract with --max-seconds",
                 "parameters start as torch's do (Kaiming), not as Keras's (Glorot, biases 0)",
             ),

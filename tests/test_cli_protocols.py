@@ -1,4 +1,4 @@
-"""`ser protocols`, and options of `ser probe` that change one setting: what is trained, and what it is called."""
+"""`ser protocols`, and options of `ser probe` that change one setting: what is trained, and its name."""
 
 from pathlib import Path
 

@@ -59,14 +59,12 @@ def changed_protocol(protocol: Protocol, changes: Mapping[str, Any]) -> Protocol
         result,
         standardise=given.get("standardise", result.standardise),
         head=_changed(result.head, given),
-        training=_changed(
-            result.training, given | _length(given) | _patience(given) | _schedule(result, given)
-        ),
+        training=_changed(result.training, given | _derived(result, given)),
     )
     if result == protocol:
         return protocol
     told = ", ".join(f"{name.replace('_', ' ')} {_short(value)}" for name, value in given.items())
-    return replace(result, name=f"{protocol.name} but {told}", differs=())
+    return replace(result, name=f"{protocol.name} but {told}")
 
 
 def _changed(options: Any, given: Mapping[str, Any]) -> Any:  # noqa: ANN401 - any of the option classes
@@ -75,24 +73,21 @@ def _changed(options: Any, given: Mapping[str, Any]) -> Any:  # noqa: ANN401 - a
     return replace(options, **{name: value for name, value in given.items() if name in names})
 
 
-def _length(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Epochs instead of a protocol's steps, which would otherwise go before them."""
-    return {"steps": None} if "epochs" in given else {}
-
-
-def _patience(given: Mapping[str, Any]) -> dict[str, Any]:
-    """0 is what a person types for no early stopping; the options say None."""
-    return {"patience": given["patience"] or None} if "patience" in given else {}
-
-
-def _schedule(protocol: Protocol, given: Mapping[str, Any]) -> dict[str, Any]:
+def _derived(protocol: Protocol, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Training settings that are not typed as they are kept."""
     schedule = protocol.training.schedule
-    name = given.get("schedule", schedule.name)
-    return {
+    derived: dict[str, Any] = {
         "schedule": replace(
-            schedule, name=name, warmup_ratio=given.get("warmup_ratio", schedule.warmup_ratio)
+            schedule,
+            name=given.get("schedule", schedule.name),
+            warmup_ratio=given.get("warmup_ratio", schedule.warmup_ratio),
         )
     }
+    if "epochs" in given:  # instead of a protocol's steps, which would otherwise go before them
+        derived["steps"] = None
+    if "patience" in given:
+        derived["patience"] = given["patience"] or None
+    return derived
 
 
 def _short(value: object) -> str:
