@@ -3,24 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from small_runs import CLASSES, Entry
 
 from ser_cache.results import FoldPredictions, Run, RunConfig, RunData, TrainedModel, write_run
 from ser_cache.splits import Split
-
-CLASSES = ("anger", "fear", "neutral")
-
-
-@dataclass(frozen=True)
-class Entry:
-    """An epoch in the log."""
-
-    epoch: int
-    train_loss: float
 
 
 def save_run(

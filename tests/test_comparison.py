@@ -1,12 +1,13 @@
 """Two runs compared: against plain loops and SciPy, under simulated speakers, or refused in one line."""
 
 import csv
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from scipy import stats
 from sklearn.metrics import f1_score
+from small_runs import CLASSES, Entry
 
 from ser_cache.comparison import ComparisonOptions, compare_runs
 from ser_cache.errors import ResultsError
@@ -22,14 +23,7 @@ from ser_cache.results import (
 )
 from ser_cache.splits import Split
 
-CLASSES = ("anger", "fear", "neutral")
 QUICK = ComparisonOptions(draws=400)
-
-
-@dataclass(frozen=True)
-class Entry:
-    epoch: int
-    train_loss: float
 
 
 def config(**changes):

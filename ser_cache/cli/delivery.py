@@ -3,14 +3,31 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import click
 
 from ser_cache.cli import screen
+from ser_cache.cli.options import FILE, Command
 
 _SUFFIXES = {".csv": "csv", ".json": "json", ".md": "markdown", ".tex": "latex"}
+
+
+def delivery_options(formats: Sequence[str]) -> Callable[[Command], Command]:
+    """Add ``--format``, one of ``formats``, and ``--output`` to a command."""
+
+    def add(command: Command) -> Command:
+        output = click.option("--output", type=FILE, help="Write to this file instead of the screen.")
+        shape = click.option(
+            "--format",
+            "shape",
+            type=click.Choice(formats),
+            help="[default: table, or as the --output file is called]",
+        )
+        return shape(output(command))
+
+    return add
 
 
 def shape_of(chosen: str | None, output: Path | None, known: Sequence[str]) -> str:

@@ -12,8 +12,8 @@ import click
 
 from ser_cache import settings
 from ser_cache.cli import screen
-from ser_cache.cli.delivery import as_json, deliver, shape_of
-from ser_cache.cli.options import FILE, where_things_live
+from ser_cache.cli.delivery import as_json, deliver, delivery_options, shape_of
+from ser_cache.cli.options import where_things_live
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,13 +38,7 @@ FORMATS = ("table", "csv", "json")
 @click.option("--model", default="", help="Where the run's backbone is now [default: where it was].")
 @click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda", help="Where to run.")
 @click.option("--offline", is_flag=True, help="Use downloaded checkpoints only.")
-@click.option(
-    "--format",
-    "shape",
-    type=click.Choice(FORMATS),
-    help="[default: table, or as the --output file is called]",
-)
-@click.option("--output", type=FILE, help="Write to this file instead of the screen.")
+@delivery_options(FORMATS)
 @where_things_live("cache", "runs")
 def predict(
     run: str,

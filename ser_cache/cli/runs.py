@@ -9,8 +9,8 @@ import click
 
 from ser_cache import settings
 from ser_cache.cli import screen
-from ser_cache.cli.delivery import as_json, deliver, shape_of
-from ser_cache.cli.options import FILE, where_things_live
+from ser_cache.cli.delivery import as_json, deliver, delivery_options, shape_of
+from ser_cache.cli.options import where_things_live
 from ser_cache.cli.run_detail import detail_record, show_run
 from ser_cache.cli.run_formats import as_csv, as_latex, as_markdown
 from ser_cache.cli.run_table import SCORES, show_runs, table_of
@@ -39,13 +39,7 @@ SOME_FAILED = 3
 )
 @click.option("--sort", "key", default="", help="A column of any format; scores best first [default: names].")
 @click.option("--reverse", is_flag=True, help="The other way round.")
-@click.option(
-    "--format",
-    "shape",
-    type=click.Choice(FORMATS),
-    help="[default: table, or as the --output file is called]",
-)
-@click.option("--output", type=FILE, help="Write to this file instead of the screen.")
+@delivery_options(FORMATS)
 @where_things_live("runs")
 def runs(
     run: str | None,

@@ -140,7 +140,6 @@ def extract(
             planned = plan(extractor, utterances, folder, options, extractor.identity)
             planned.require_space()
             run = _Run(extractor, root, options, on_progress, read_audio, planned)
-            settle_vector_mathematics()
             run.all_parts()
     return ExtractionReport(
         folder=folder,
@@ -173,6 +172,7 @@ class _Run:
 
     def all_parts(self) -> None:
         """Retire rows, create every new part, then fill them one by one."""
+        settle_vector_mathematics()  # here, before the first thread that may use it
         # Retired before their successors exist: a kill in between leaves them merely missing.
         for path, rows in self.plan.superseded.items():
             with PartWriter(open_part(path)) as writer:
