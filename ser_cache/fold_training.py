@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -57,6 +58,24 @@ class Task:
     warnings: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class TrainedFold:
+    """What a run keeps of one fold.
+
+    Attributes:
+        models: one a seed, in the order of the run's seeds.
+        search: how the learning rate was found, by the fold's name; empty where it was given.
+        standardisation: ``<fold>/mean`` and ``<fold>/deviation``, (layers, width) each; empty where features
+            were not standardised over the training side.
+        seconds: wall time of the fold, together with whatever trained in the same pass.
+    """
+
+    models: tuple[TrainedModel, ...]
+    search: Mapping[str, Any]
+    standardisation: Mapping[str, NDArray[Any]]
+    seconds: float
+
+
 @dataclass
 class Meter:
     """Counts epochs over all passes."""
@@ -69,6 +88,13 @@ class Meter:
         """Say that so many epochs of the present fold are done."""
         self.on_progress(Progress(heads, fold, self.before + epoch, self.total))
 
+    def pass_fold(self, epochs: int, *, trained: bool) -> None:
+        """Go on to the next fold; one that was kept from before is no longer part of the work."""
+        if trained:
+            self.before += epochs
+        else:
+            self.total -= epochs
+
 
 @dataclass(frozen=True)
 class FoldTraining:
@@ -79,21 +105,22 @@ class FoldTraining:
     protocol: Protocol
     layers: tuple[int, ...]
     meter: Meter
-    configs: Sequence[RunConfig]
-    found: dict[str, Moments] = field(default_factory=dict)
 
-    def train(self, source: FeatureSource, split: Split) -> list[tuple[list[TrainedModel], dict[str, Any]]]:
-        """Each run's models of one fold, and how their learning rate was found where it was searched for."""
-        sides = self._sides(split)
-        source = self._standardised(source, sides, split)
-        key = f"{canonical_json(self.configs[0].split)}:{split.fold}"
-        searches = [self._search(source, sides, split, key, config) for config in self.configs]
+    def train(self, source: FeatureSource, split: Split, configs: Sequence[RunConfig]) -> list[TrainedFold]:
+        """One fold of some runs, in their order."""
+        started = perf_counter()
+        sides = sides_of(self.task, split)
+        moments = self._moments(sides)
+        source = source if moments is None else StandardisedFeatures(source, moments)
+        key = f"{canonical_json(configs[0].split)}:{split.fold}"
+        searches = [self._search(source, sides, split, key, config) for config in configs]
         models = [
             self._model(config, split, seed, None if found is None else found.rate)
-            for config, found in zip(self.configs, searches, strict=True)
+            for config, found in zip(configs, searches, strict=True)
             for seed in config.seeds
         ]
         training = self.protocol.training
+        heads = ", ".join(dict.fromkeys(config.head for config in configs))
         results = fit(
             source,
             self.task.labels,
@@ -101,44 +128,38 @@ class FoldTraining:
             models,
             training,
             key,
-            lambda epoch: self.meter.tell(self._heads, split.fold, epoch),
+            lambda epoch: self.meter.tell(heads, split.fold, epoch),
         )
-        trained = [
-            [
-                _trained(self.task, split, sides, seed, results[_name(config, split, seed)])
-                for seed in config.seeds
-            ]
-            for config in self.configs
+        seconds = perf_counter() - started
+        return [
+            TrainedFold(
+                tuple(
+                    _trained(self.task, split, seed, results[_name(config, split, seed)])
+                    for seed in config.seeds
+                ),
+                {} if found is None else {split.fold: _as_json(found)},
+                self._standardisation(config, split, moments),
+                seconds,
+            )
+            for config, found in zip(configs, searches, strict=True)
         ]
-        logs = [{} if found is None else {split.fold: _as_json(found)} for found in searches]
-        return list(zip(trained, logs, strict=True))
 
-    @property
-    def _heads(self) -> str:
-        return ", ".join(dict.fromkeys(config.head for config in self.configs))
-
-    def _sides(self, split: Split) -> Sides:
-        place = {utterance.id: number for number, utterance in enumerate(self.task.utterances)}
-        return Sides(*(_places(place, split.side(name)) for name in SIDES))
-
-    def _standardised(self, source: FeatureSource, sides: Sides, split: Split) -> FeatureSource:
+    def _moments(self, sides: Sides) -> Moments | None:
         how = self.protocol.standardise
         if how == "none":
-            return source
+            return None
         speakers = [utterance.speaker for utterance in self.task.utterances]
-        self.found[split.fold] = moments_for(self.features, self.layers, how, sides.train, speakers)
-        return StandardisedFeatures(source, self.found[split.fold])
+        return moments_for(self.features, self.layers, how, sides.train, speakers)
 
-    def standardisation_of(self, config: RunConfig) -> dict[str, NDArray[np.float32]]:
-        """What each fold's features were standardised with, where that is not the speaker's own."""
-        if self.protocol.standardise != "global":
+    def _standardisation(
+        self, config: RunConfig, split: Split, moments: Moments | None
+    ) -> dict[str, NDArray[np.float32]]:
+        """What a fold's features were standardised with, where that is not the speaker's own."""
+        if moments is None or self.protocol.standardise != "global":
             return {}
         places = [self.layers.index(layer) for layer in config.layers]
-        return {
-            f"{fold}/{name}": values[0, places]
-            for fold, moments in self.found.items()
-            for name, values in (("mean", moments.mean), ("deviation", moments.deviation))
-        }
+        named = (("mean", moments.mean), ("deviation", moments.deviation))
+        return {f"{split.fold}/{name}": values[0, places] for name, values in named}
 
     def _model(self, config: RunConfig, split: Split, seed: int, rate: float | None) -> Model:
         places = tuple(self.layers.index(layer) for layer in config.layers)
@@ -179,17 +200,25 @@ def _name(config: RunConfig, split: Split, seed: int) -> str:
     return f"{config.head} head{layer}, fold {split.fold}, seed {seed}"
 
 
-def _places(place: Mapping[str, int], ids: Sequence[str]) -> NDArray[np.int64]:
-    return np.array([place[identifier] for identifier in ids], dtype=np.int64)
+def sides_of(task: Task, split: Split) -> Sides:
+    """The numbers of the utterances on each side."""
+    place = {utterance.id: number for number, utterance in enumerate(task.utterances)}
+    return Sides(*(np.array([place[id_] for id_ in split.side(name)], dtype=np.int64) for name in SIDES))
 
 
-def _trained(task: Task, split: Split, sides: Sides, seed: int, result: FitResult) -> TrainedModel:
-    predictions = FoldPredictions(
+def predictions_of(task: Task, split: Split, seed: int, scores: NDArray[np.float64]) -> FoldPredictions:
+    """A model's predictions on its fold's test side from its scores, (test utterances, k)."""
+    tested = sides_of(task, split).test
+    return FoldPredictions(
         fold=split.fold,
         seed=seed,
         ids=split.test,
-        speakers=tuple(task.utterances[number].speaker for number in sides.test),
-        truth=task.labels[sides.test],
-        scores=result.test_scores,
+        speakers=tuple(task.utterances[number].speaker for number in tested),
+        truth=task.labels[tested],
+        scores=scores,
     )
+
+
+def _trained(task: Task, split: Split, seed: int, result: FitResult) -> TrainedModel:
+    predictions = predictions_of(task, split, seed, result.test_scores)
     return TrainedModel(predictions, result.best_epoch, result.log, result.weights, result.layer_weights)

@@ -5,10 +5,9 @@ Nothing here loads a backbone or decodes audio; the features come from the cache
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,8 +17,9 @@ from ser_cache.environment import environment
 from ser_cache.errors import TrainingError
 from ser_cache.feature_sources import Features, open_source
 from ser_cache.files import sha256_of_value
-from ser_cache.fold_training import FoldTraining, Meter, Progress, Task
+from ser_cache.fold_training import FoldTraining, Meter, Progress, Task, TrainedFold
 from ser_cache.heads import head_kind
+from ser_cache.kept_folds import KeptFolds
 from ser_cache.protocols import Protocol as TrainingProtocol
 from ser_cache.protocols import protocol_named
 from ser_cache.results import (
@@ -28,7 +28,6 @@ from ser_cache.results import (
     RunConfig,
     RunData,
     RunSummary,
-    TrainedModel,
     find,
     manifest_digest,
     splits_as_json,
@@ -83,8 +82,8 @@ def probe(
     """Train every head, layer, fold and seed on one corpus and backbone, and keep one run per head and layer.
 
     Everything that is fed frames trains in one pass over them, everything that time means suffice for in one
-    over those. A run with the same configuration on the same data is reused unless ``force`` is set. The runs
-    of a pass are written when it is complete.
+    over those. A run with the same configuration on the same data is reused unless ``force`` is set, and so
+    are the finished folds of one that was interrupted. The runs of a pass are written when it is complete.
 
     Args:
         features: the cached features of the manifest's utterances; those not usable are left out.
@@ -231,31 +230,49 @@ def _train_pass(
     meter: Meter,
 ) -> list[Run]:
     """All folds of runs that are fed alike; their models train together over one pass of the data."""
-    started = perf_counter()
     device = choose_device(options.device)
+    made = environment(device)
     layers = tuple(sorted({layer for config in configs for layer in config.layers}))
     pooled = head_kind(configs[0].head).pools_first
-    fold = FoldTraining(features, task, options.protocol, layers, meter, configs)
+    training = FoldTraining(features, task, options.protocol, layers, meter)
     source = open_source(features, layers, device, pooled=pooled)
-    models: list[list[TrainedModel]] = [[] for _ in configs]
-    searches: list[dict[str, Any]] = [{} for _ in configs]
+    kept = [KeptFolds(runs, config, task, made) for config in configs]
+    if options.force:
+        for folds in kept:
+            folds.discard()
+    trained: list[list[TrainedFold]] = [[] for _ in configs]
     for split, epochs in zip(task.splits, _epochs(task, options), strict=True):
-        for place, (trained, search) in enumerate(fold.train(source, split)):
-            models[place] += trained
-            searches[place] |= search
-        meter.before += epochs
-    seconds = {"seconds": round(perf_counter() - started, 3), "runs_of_the_pass": len(configs)}
-    made = environment(device) | seconds
-    return [
-        write_run(
-            runs,
-            config,
-            task.splits,
-            own,
-            made,
-            search=search or None,
-            fingerprint=features.origin,
-            standardisation=fold.standardisation_of(config),
-        )
-        for config, own, search in zip(configs, models, searches, strict=True)
+        known = [folds.load(split) for folds in kept]
+        lacking = [config for config, fold in zip(configs, known, strict=True) if fold is None]
+        new = iter(training.train(source, split, lacking) if lacking else ())
+        for own, folds, fold in zip(trained, kept, known, strict=True):
+            own.append(fold or folds.save(split, next(new)))
+        meter.pass_fold(epochs, trained=bool(lacking))
+    written = [
+        _write(runs, config, task, own, made | {"runs_of_the_pass": len(configs)}, features.origin)
+        for config, own in zip(configs, trained, strict=True)
     ]
+    for folds in kept:
+        folds.discard()
+    return written
+
+
+def _write(
+    runs: Path,
+    config: RunConfig,
+    task: Task,
+    folds: Sequence[TrainedFold],
+    made: Mapping[str, Any],
+    origin: Mapping[str, Any],
+) -> Run:
+    """Put the folds of a run together."""
+    return write_run(
+        runs,
+        config,
+        task.splits,
+        [model for fold in folds for model in fold.models],
+        {**made, "seconds": round(sum(fold.seconds for fold in folds), 3)},
+        search={name: log for fold in folds for name, log in fold.search.items()} or None,
+        fingerprint=origin,
+        standardisation={name: values for fold in folds for name, values in fold.standardisation.items()},
+    )

@@ -51,15 +51,16 @@ LAYERS = {
     "results": 5,
     "published": 1,
     "fold_training": 6,
-    "probing": 7,
+    "kept_folds": 7,
+    "probing": 8,
     "comparison": 6,
     "restoring": 6,
     "prediction": 7,
     "layer_analysis": 6,
     "plots": 7,
-    "reproduction": 8,
-    "demo": 8,
-    "cli": 9,
+    "reproduction": 9,
+    "demo": 9,
+    "cli": 10,
 }
 
 # Who alone may import it: a second door would be a second place to get the same thing subtly wrong.
