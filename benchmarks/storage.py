@@ -36,9 +36,10 @@ from paired_folds import (
 from ser_cache.errors import SerCacheError, UnknownNameError
 from ser_cache.extraction import ExtractionOptions
 from ser_cache.extraction.encoding import EncodedBatch
+from ser_cache.feature_sources import open_source
 from ser_cache.heads import head_kind
 from ser_cache.manifest import Manifest
-from ser_cache.packing import ViewedFeatures
+from ser_cache.packing import FeatureSource
 from ser_cache.statistics import Spread
 from ser_cache.store import INT8_STEPS, CachedFeatures, Fingerprint, open_features
 from ser_cache.store.listing import summarise
@@ -193,9 +194,9 @@ def _jobs(
         jobs[name, "encode"] = encoding
         if cached.tier == "frames":
             # As heads read: copied into one float32 batch, which the source reuses.
-            source = ViewedFeatures(cached.hidden, cached.frames, len(cached.layers), cached.width)
+            source = open_source(cached, cached.layers, torch.device("cpu"), pooled=False)
 
-            def decoding(source: ViewedFeatures = source) -> None:
+            def decoding(source: FeatureSource = source) -> None:
                 for start in range(0, len(chosen), BATCH_CLIPS):
                     source.batch(chosen[start : start + BATCH_CLIPS])
 

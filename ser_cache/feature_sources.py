@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ser_cache.packing import FeatureSource, PackedFeatures, ViewedFeatures
+from ser_cache.packing import FeatureSource, Fill, PackedFeatures, StreamedFeatures, views_into
 from ser_cache.standardising import Moments, moments
 
 _SHARE_OF_GPU = 0.5  # of its free memory may hold features; the rest is for batches and models
@@ -52,7 +52,13 @@ class Features(Protocol):
     @property
     def frame_average(self) -> int: ...  # noqa: D102
     def group_sizes(self, index: int) -> NDArray[np.int64]: ...  # noqa: D102
+    @property
+    def scaled(self) -> bool: ...  # noqa: D102
     def hidden(self, index: int, layers: Sequence[int] | None = None) -> NDArray[Any]: ...  # noqa: D102
+    def packed(  # noqa: D102
+        self, indices: NDArray[np.int64], layers: Sequence[int] | None, out: NDArray[Any] | None
+    ) -> NDArray[Any]: ...
+    def announce(self, indices: NDArray[np.int64], layers: Sequence[int] | None = None) -> None: ...  # noqa: D102
     def mean(self, layer: int) -> NDArray[np.float32]: ...  # noqa: D102
     def std(self, layer: int) -> NDArray[np.float32]: ...  # noqa: D102
 
@@ -74,21 +80,37 @@ def open_source(
     lengths = features.frames
     averaged = features.frame_average > 1
     if device.type == "cuda":
-        sample = features.hidden(0, layers)
-        size = int(lengths.sum()) * sample.shape[0] * sample.shape[2] * sample.itemsize
+        size = int(lengths.sum()) * len(layers) * features.width * _stored(features).itemsize
         if size < _SHARE_OF_GPU * torch.cuda.mem_get_info(device)[0]:
             sizes = [features.group_sizes(index) for index in range(len(lengths))] if averaged else None
             return PackedFeatures(
                 _on_device(features, layers, device), lengths, np.concatenate(sizes) if sizes else None
             )
-    return ViewedFeatures(
-        lambda index: features.hidden(index, layers),
+    return StreamedFeatures(
+        _reading(features, layers),
         lengths,
         len(layers),
         features.width,
         device,
         features.group_sizes if averaged else None,
+        _stored(features),
+        announce=lambda indices: features.announce(indices, layers),
     )
+
+
+def _stored(features: Features) -> torch.dtype:
+    """The type that frames are read in."""
+    return torch.from_numpy(features.hidden(0, features.layers[:1]).copy()).dtype
+
+
+def _reading(features: Features, layers: Sequence[int]) -> Fill:
+    """How a buffer is filled: numbers that must be decoded by the store, others straight from the map.
+
+    Torch converts fp16 about ten times as fast as NumPy, which the store is written in.
+    """
+    if not features.scaled:
+        return views_into(lambda index: features.hidden(index, layers))
+    return lambda indices, out: features.packed(indices, layers, out.numpy())
 
 
 def moments_for(
@@ -125,9 +147,8 @@ def model_frames(features: Features) -> NDArray[np.int64]:
 
 def _on_device(features: Features, layers: Sequence[int], device: torch.device) -> torch.Tensor:
     """All frames of the corpus, (layers, frames, width), moved utterance by utterance."""
-    stored = torch.from_numpy(features.hidden(0, layers).copy()).dtype
     shape = (len(layers), int(features.frames.sum()), features.width)
-    packed = torch.empty(shape, dtype=stored, device=device)
+    packed = torch.empty(shape, dtype=_stored(features), device=device)
     parts = torch.split(packed, features.frames.tolist(), dim=1)
     for index, part in enumerate(parts):
         part.copy_(torch.from_numpy(features.hidden(index, layers).copy()))

@@ -101,6 +101,9 @@ class FeatureSource(Protocol):
     def batch(self, indices: NDArray[np.int64]) -> Batch:
         """The features of some utterances, in the order of ``indices``."""
 
+    def prefetch(self, indices: NDArray[np.int64]) -> None:
+        """Prepare for the next batch without waiting for it; it may as well not be asked for."""
+
 
 class PackedFeatures:
     """Features that are wholly in memory, or on the GPU, in the type they were stored in.
@@ -142,9 +145,16 @@ class PackedFeatures:
         segments = Segments(lengths.tolist(), self.dtype, self.device, sizes)
         return Batch(gathered.to(self.dtype), segments)
 
+    def prefetch(self, indices: NDArray[np.int64]) -> None:
+        """Nothing: everything is in memory."""
 
-class ViewedFeatures:
-    """Features read utterance by utterance from arrays that someone else holds, such as a memory map.
+
+Fill = Callable[[NDArray[np.int64], torch.Tensor], object]
+"""Puts the frames of some utterances, in that order, into a tensor of (layers, their frames, width)."""
+
+
+class StreamedFeatures:
+    """Features read batch by batch from where someone else holds them, such as a memory map.
 
     What is in memory is one batch, whatever the size of the corpus; the operating system keeps the file's
     pages that fit. One buffer serves all batches, because fresh pages cost more than the copy into them.
@@ -152,52 +162,70 @@ class ViewedFeatures:
 
     def __init__(
         self,
-        view: Callable[[int], NDArray[Any]],
+        fill: Fill,
         lengths: NDArray[np.int64],
         layers: int,
         width: int,
         device: torch.device | None = None,
         sizes: Callable[[int], NDArray[np.int64]] | None = None,
+        stored: torch.dtype = torch.float32,
         dtype: torch.dtype = torch.float32,
+        announce: Callable[[NDArray[np.int64]], object] = lambda _: None,
     ) -> None:
         """Describe the features.
 
         Args:
-            view: gives an utterance's states, (layers, frames, width), by its number.
+            fill: reads utterances into a buffer, converting where the buffer is of another type.
             lengths: frames of each utterance, (N,).
-            layers: how many layers ``view`` gives.
+            layers: how many layers ``fill`` gives.
             width: features per frame.
             device: where batches go; the CPU by default.
             sizes: gives how many of the model's frames each of an utterance's stands for, (frames,), by its
                 number; None where each is one.
+            stored: the type in which ``fill`` reads without converting.
             dtype: of the batches.
+            announce: told which utterances come next, so that a disk can fetch them meanwhile.
         """
         self.lengths, self.layers, self.width = lengths, layers, width
         self.device = device or torch.device("cpu")
         self.dtype = dtype
-        self._view, self._sizes = view, sizes
-        self._buffer = torch.empty(0)
+        self._fill, self._sizes, self._announce = fill, sizes, announce
+        # On the CPU filling converts; to a GPU the stored type travels, which is half the bytes.
+        self._buffer = torch.empty(0, dtype=dtype if self.device.type == "cpu" else stored)
 
     def batch(self, indices: NDArray[np.int64]) -> Batch:
         """The features of some utterances, in the order of ``indices``."""
         lengths = self.lengths[indices].tolist()
-        views = [_borrow(self._view(int(index))) for index in indices]
-        # On the CPU the copy converts; to a GPU the stored type travels, which is half the bytes.
-        kept = self.dtype if self.device.type == "cpu" else views[0].dtype
-        packed = self._room(sum(lengths), kept)
-        for part, states in zip(torch.split(packed, lengths, dim=1), views, strict=True):
-            part.copy_(states)
+        packed = self._room(sum(lengths))
+        self._fill(indices, packed)
         frames = packed.to(self.device).to(self.dtype)
         sizes = None
         if self._sizes is not None:
             sizes = np.concatenate([self._sizes(int(index)) for index in indices])
         return Batch(frames, Segments(lengths, self.dtype, self.device, sizes))
 
-    def _room(self, frames: int, dtype: torch.dtype) -> torch.Tensor:
+    def prefetch(self, indices: NDArray[np.int64]) -> None:
+        """Let the next batch be fetched from disk while this one is worked on."""
+        self._announce(indices)
+
+    def _room(self, frames: int) -> torch.Tensor:
         needed = self.layers * frames * self.width
-        if self._buffer.numel() < needed or self._buffer.dtype != dtype:
-            self._buffer = torch.empty(needed + needed // 4, dtype=dtype)
+        if self._buffer.numel() < needed:
+            pinned = self.device.type == "cuda"  # what a GPU copies from without a detour
+            self._buffer = torch.empty(needed + needed // 4, dtype=self._buffer.dtype, pin_memory=pinned)
         return self._buffer[:needed].view(self.layers, frames, self.width)
+
+
+def views_into(view: Callable[[int], NDArray[Any]]) -> Fill:
+    """Fill buffers from views of utterances, (layers, frames, width): copied and converted in one go."""
+
+    def fill(indices: NDArray[np.int64], out: torch.Tensor) -> None:
+        views = [_borrow(view(int(index))) for index in indices]
+        parts = torch.split(out, [states.shape[1] for states in views], dim=1)
+        for part, states in zip(parts, views, strict=True):
+            part.copy_(states)
+
+    return fill
 
 
 class _Alias:

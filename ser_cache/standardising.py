@@ -106,3 +106,7 @@ class StandardisedFeatures:
             # In place: the frames are the source's copy, which it fills anew for each batch.
             torch.addcmul(self._shift[group][:, None], states, self._scale[group][:, None], out=states)
         return batch
+
+    def prefetch(self, indices: NDArray[np.int64]) -> None:
+        """Let the source prepare for the next batch."""
+        self._source.prefetch(indices)

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from numpy.typing import NDArray
 
 from ser_cache.errors import TrainingError
 from ser_cache.metrics import Scores, score
-from ser_cache.packing import EVALUATION_FRAMES, FeatureSource
+from ser_cache.packing import EVALUATION_FRAMES, Batch, FeatureSource
 from ser_cache.stacks import Model, Stack, Trainee, build_stacks, cross_entropies, logits_of, train_batch
 from ser_cache.training_options import SELECTED_BY, EpochLog, TrainingOptions
 
@@ -216,23 +217,32 @@ def _train_epoch(
     used = order[: steps * options.batch_size]
     for stack in stacks:
         stack.head.train()
-    for start in range(0, len(used), options.batch_size):
-        chosen = used[start : start + options.batch_size]
-        truth = torch.from_numpy(labels[chosen]).to(source.device)
-        train_batch(stacks, source.batch(chosen), truth, weights, len(chosen) / len(used))
+    chosen = [used[start : start + options.batch_size] for start in range(0, len(used), options.batch_size)]
+    for indices, batch in _batches(source, chosen):
+        truth = torch.from_numpy(labels[indices]).to(source.device)
+        train_batch(stacks, batch, truth, weights, len(indices) / len(used))
     for stack in stacks:
         stack.passes += 1
     return steps
 
 
-def _chunks(lengths: NDArray[np.int64], indices: Indices) -> Iterator[slice]:
-    """Consecutive slices of ``indices`` that hold about ``EVALUATION_FRAMES`` frames each."""
+def _batches(source: FeatureSource, chosen: Sequence[Indices]) -> Iterator[tuple[Indices, Batch]]:
+    """Batch after batch; while one is worked on, the next is fetched from disk."""
+    for indices, following in zip_longest(chosen, chosen[1:]):
+        batch = source.batch(indices)
+        if following is not None:
+            source.prefetch(following)
+        yield indices, batch
+
+
+def _chunks(lengths: NDArray[np.int64], indices: Indices) -> Iterator[Indices]:
+    """Consecutive pieces of ``indices`` that hold about ``EVALUATION_FRAMES`` frames each."""
     ends = np.cumsum(lengths[indices])
     start = 0
     while start < len(indices):
         before = ends[start - 1] if start else 0
         stop = int(np.searchsorted(ends, before + EVALUATION_FRAMES, side="right"))
-        yield slice(start, max(stop, start + 1))
+        yield indices[start : max(stop, start + 1)]
         start = max(stop, start + 1)
 
 
@@ -243,8 +253,8 @@ def _evaluate(source: FeatureSource, indices: Indices, stacks: Sequence[Stack]) 
         stack.head.eval()
     # Not inference_mode: the source's buffer may grow in here, and training must be able to use it after.
     with torch.no_grad():
-        for chunk in _chunks(source.lengths, indices):
-            for stack, logits in logits_of(stacks, source.batch(indices[chunk])):
+        for _, batch in _batches(source, list(_chunks(source.lengths, indices))):
+            for stack, logits in logits_of(stacks, batch):
                 parts[id(stack)].append(logits)
     return [torch.cat(parts[id(stack)], dim=1).cpu() for stack in stacks]
 

@@ -20,7 +20,7 @@ class Features:
     """What the cache gives, made up: three layers, of which the last two tell the emotions apart."""
 
     backbone, corpus, width, frame_average = "whisper-small", "toy", WIDTH, 1
-    tier = "frames"
+    tier, scaled = "frames", False
 
     def __init__(self, utterances: Sequence[Utterance], layers=(0, 1, 2), failed=None, noise=1.0):
         rng = np.random.default_rng(0)
@@ -29,7 +29,7 @@ class Features:
         self.origin = {"features": {"family": "toy"}, "storage": {}, "provenance": {}}
         usable = [u for u in utterances if u.id not in self.failed]
         self.ids = tuple(u.id for u in usable)
-        self.states = []
+        self.states, self.announced = [], []
         for u in usable:
             shift = centres[EMOTIONS.index(u.emotion)] if u.emotion in EMOTIONS else 0
             states = rng.normal(size=(len(layers), int(rng.integers(2, 7)), WIDTH)) * noise
@@ -42,6 +42,9 @@ class Features:
         view = states if layers is None else states[[self.layers.index(layer) for layer in layers]]
         view.flags.writeable = False
         return view
+
+    def announce(self, indices, layers=None):
+        self.announced.append(tuple(indices))
 
     def group_sizes(self, index):
         return np.ones(self.frames[index], dtype=np.int64)

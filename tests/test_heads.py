@@ -10,7 +10,7 @@ import torch
 from ser_cache.errors import TrainingError, UnknownNameError
 from ser_cache.heads import HEADS, HeadOptions, head_kind
 from ser_cache.mixing import gradient_of_shares, mix
-from ser_cache.packing import PackedFeatures, Segments, ViewedFeatures
+from ser_cache.packing import PackedFeatures, Segments, StreamedFeatures, views_into
 from ser_cache.stacked_layers import Dropout, ReluDropout
 
 LENGTHS = [3, 1, 7, 2]
@@ -277,7 +277,7 @@ def test_both_sources_gather_the_same_batches(stored):
     states = [rng.normal(size=(2, int(n), 5)).astype(stored) for n in lengths]
     for array in states:
         array.flags.writeable = False  # as a memory map's are
-    viewed = ViewedFeatures(states.__getitem__, lengths, layers=2, width=5)
+    viewed = StreamedFeatures(views_into(states.__getitem__), lengths, layers=2, width=5)
     packed = PackedFeatures(torch.from_numpy(np.concatenate(states, axis=1)), lengths)
     for indices in ([3, 0, 7], [11], [4, 5, 6, 7, 8, 9, 10, 11, 0, 1], [2, 2]):
         chosen = np.array(indices)
@@ -307,7 +307,9 @@ def test_both_sources_know_how_many_frames_each_stands_for():
     sizes = [np.array([4, 4, 1]), np.array([3]), np.array([4, 2])]
     lengths = np.array([len(one) for one in sizes])
     states = [rng.normal(size=(1, len(one), 5)).astype(np.float32) for one in sizes]
-    viewed = ViewedFeatures(states.__getitem__, lengths, layers=1, width=5, sizes=sizes.__getitem__)
+    viewed = StreamedFeatures(
+        views_into(states.__getitem__), lengths, layers=1, width=5, sizes=sizes.__getitem__
+    )
     packed = PackedFeatures(torch.from_numpy(np.concatenate(states, axis=1)), lengths, np.concatenate(sizes))
     for indices in ([2, 0], [1], [0, 1, 2]):
         expected = [np.average(states[i][0], axis=0, weights=sizes[i]) for i in indices]

@@ -344,3 +344,16 @@ def test_probing_loads_no_backbone_and_no_decoder():
     finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert finished.stdout.strip() == "[]"
     assert probing.__doc__
+
+
+def test_while_a_batch_is_trained_on_the_next_is_fetched(tmp_path):
+    rows = utterances()
+    features = Features(rows)
+    probe(features, Manifest("toy", rows), replace(LOSO, heads=("nonlinear",), seeds=(0,)), tmp_path)
+    (first, *_), splits = features.announced, make_splits(rows, LOSO.split)
+    trained = {rows.index(u) for u in rows if u.id in splits[0].train}
+    assert len(first) == QUICK.training.batch_size
+    assert set(first) <= trained
+    epochs, folds = QUICK.training.epochs, len(splits)
+    batches = QUICK.training.batches(len(splits[0].train))
+    assert len(features.announced) >= epochs * folds * (batches - 1)

@@ -270,3 +270,27 @@ def test_workers_of_a_data_loader_pack_the_same_batches(cached, start):
         Batches(cached, batches), batch_size=None, num_workers=workers, multiprocessing_context=start
     )
     assert list(loader) == expected
+
+
+def test_what_was_announced_ahead_is_not_announced_again(tmp_path, monkeypatch):
+    make_parts(folder_in(tmp_path))
+    asked: list[int] = []
+    monkeypatch.setattr(
+        "ser_cache.store.reader.announce",
+        lambda *told: asked.append(len(told[3])),  # the starts
+    )
+    with open_features(folder_in(tmp_path), [utterance(name) for name in NAMES]) as cached:
+        cached.announce(np.array([5, 0, 4, 2, 5, 1]))
+        ahead = sum(asked)
+        asked.clear()
+        cached.packed([5, 0, 4, 2, 5, 1])
+        assert (ahead, sum(asked)) == (6, 0)
+        cached.packed([3])
+        assert sum(asked) == 1
+
+
+def test_a_layer_that_is_not_cached_cannot_be_announced(tmp_path):
+    make_parts(folder_in(tmp_path))
+    cached = open_features(folder_in(tmp_path), [utterance(name) for name in NAMES])
+    with cached, pytest.raises(CacheError, match="layer 99"):
+        cached.announce([0], [99])

@@ -12,7 +12,7 @@ from ser_cache.environment import environment
 from ser_cache.errors import TrainingError, UnknownNameError
 from ser_cache.heads import HEADS, HeadOptions
 from ser_cache.metrics import score
-from ser_cache.packing import PackedFeatures, ViewedFeatures
+from ser_cache.packing import PackedFeatures, StreamedFeatures, views_into
 from ser_cache.protocols import PROTOCOLS, protocol_named
 from ser_cache.stacks import Model
 from ser_cache.training import Sides, TrainingOptions, batch_order, fit
@@ -166,7 +166,7 @@ def test_frames_in_memory_and_in_a_map_train_the_same_model():
     states, lengths, labels, sides = material()
     halves = [array.astype(np.float16) for array in states]
     packed = PackedFeatures(torch.from_numpy(np.concatenate(halves, axis=1)), lengths)
-    viewed = ViewedFeatures(halves.__getitem__, lengths, LAYERS, WIDTH)
+    viewed = StreamedFeatures(views_into(halves.__getitem__), lengths, LAYERS, WIDTH)
     results = [
         fit(source, labels, sides, [model("multilayer", called="m")], QUICK, "0")["m"]
         for source in (packed, viewed)

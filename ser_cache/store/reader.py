@@ -123,6 +123,7 @@ class CachedFeatures:
         tier: "frames", or "pooled" where time means and deviations alone are kept.
         frame_average: how many of the model's frames a stored one is the mean of; the last frame of an
             utterance holds the remainder (see `group_sizes`).
+        scaled: whether frames are kept as integers with scales, so that reading decodes them.
     """
 
     def __init__(
@@ -142,6 +143,7 @@ class CachedFeatures:
         self._fields = {field.name: field for field in first.fields}
         storage = self.fingerprint.storage
         self.tier, self.frame_average = str(storage["tier"]), int(storage["frame_average"])
+        self.scaled = "scale" in self._fields
         self._maps: dict[int, mmap.mmap] = {}
         size = sum(
             math.prod(part.shape(field)) * np.dtype(field.dtype).itemsize
@@ -185,7 +187,7 @@ class CachedFeatures:
             CacheError: a layer is not cached, no frames are, or the part has vanished.
         """
         field = self._frames_field()
-        if "scale" in self._fields:
+        if self.scaled:
             return self.packed([index], layers)
         part, row = (int(value) for value in self._rows[index])
         start, stop = (int(value) for value in self._parts[part].offsets[row : row + 2])
@@ -229,20 +231,33 @@ class CachedFeatures:
         chosen = as_indices(indices)
         lengths, (parts, rows) = self.frames[chosen], self._rows[chosen].T
         places = np.cumsum(lengths) - lengths
-        field, scaled = self._frames_field(), "scale" in self._fields
+        field = self._frames_field()
         shape = (len(wanted), int(lengths.sum()), self.width)
-        batch = batch_buffer(shape, np.dtype(np.float32 if scaled else field.dtype), out)
+        batch = batch_buffer(shape, np.dtype(np.float32 if self.scaled else field.dtype), out)
         runs, due = even_runs(layer_places), self._read_ahead.due(chosen, layer_places)
         for part in np.unique(parts).tolist():
             there = np.flatnonzero(parts == part)
             there = there[np.argsort(rows[there])]
-            header, dataset = self._parts[part], self._dataset(part, field)
-            starts = header.offsets[rows[there]]
-            new = due[there]
-            announce(dataset, header.positions[field.name], layer_places, starts[new], lengths[there][new])
-            scales = self._dataset(part, self._fields["scale"])[rows[there]] if scaled else None
+            dataset, starts = self._dataset(part, field), self._parts[part].offsets[rows[there]]
+            self._announce(part, dataset, chosen[there[due[there]]], layer_places)
+            scales = self._dataset(part, self._fields["scale"])[rows[there]] if self.scaled else None
             copy_frames(dataset, batch, runs, starts, places[there], lengths[there], scales)
         return batch
+
+    def announce(
+        self, indices: Sequence[int] | NDArray[np.integer[Any]], layers: Sequence[int] | None = None
+    ) -> None:
+        """Ask the system to fetch the hidden states of some utterances from disk, without waiting for them.
+
+        Raises:
+            As `packed`.
+        """
+        layer_places = [self._layer(layer) for layer in (self.layers if layers is None else layers)]
+        chosen = as_indices(indices)
+        due = chosen[self._read_ahead.due(chosen, layer_places)]
+        for part in np.unique(self._rows[due, 0]).tolist():
+            dataset = self._dataset(part, self._frames_field())
+            self._announce(part, dataset, due[self._rows[due, 0] == part], layer_places)
 
     def mean(self, layer: int) -> NDArray[np.float32]:
         """Time means of the float32 states of one layer, before the codec: (utterances, width)."""
@@ -279,6 +294,14 @@ class CachedFeatures:
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_maps": {}}  # a map belongs to its process
+
+    def _announce(
+        self, part: int, dataset: NDArray[Any], chosen: NDArray[np.int64], layer_places: Sequence[int]
+    ) -> None:
+        """Announce utterances of one part."""
+        header = self._parts[part]
+        starts, position = header.offsets[self._rows[chosen, 1]], header.positions[self._frames_field().name]
+        announce(dataset, position, layer_places, starts, self.frames[chosen])
 
     def _places(self, layers: Sequence[int] | None) -> slice | list[int]:
         """Where layers are in a dataset: a slice where they are evenly spaced, which needs no copy."""
