@@ -75,8 +75,10 @@ def open_source(
         pooled: time means instead of frames, for heads that pool first.
     """
     if pooled:
-        means = np.stack([features.mean(layer) for layer in layers])
-        return PackedFeatures(torch.from_numpy(means).to(device), np.ones(len(features.ids), dtype=np.int64))
+        means = torch.empty((len(layers), len(features.ids), features.width), device=device)
+        for kept, layer in zip(means, layers, strict=True):  # one by one: never all of them twice
+            kept.copy_(torch.from_numpy(features.mean(layer)))
+        return PackedFeatures(means, np.ones(len(features.ids), dtype=np.int64))
     lengths = features.frames
     averaged = features.frame_average > 1
     if device.type == "cuda":
