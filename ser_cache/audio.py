@@ -30,7 +30,11 @@ RESAMPLER = "soxr HQ"
 CHANNELS = "averaged"
 """How several channels become one; part of every extractor's identity."""
 
+SHORTEST_SPEECH = 0.1
+"""Seconds; below about this not even one syllable is said (they last 0.1 to 0.3 s)."""
+
 _PLAUSIBLE_RATES = range(1_000, 1_000_001)
+_NO_SIGNAL = 2.0**-14  # full scale is 1: between the lowest and the highest sample, two steps of 16 bits
 _BLOCK = 1 << 20
 # Above this many frames (1.5 h at 48 kHz) the header's length is not trusted with an allocation: a streamed
 # FLAC states none, which libsndfile reports as 2**63 - 1.
@@ -73,7 +77,7 @@ def read(path: Path) -> Recording:
     digest = hashlib.sha256(data).hexdigest()
     decoded, rate = _decode(path, data)
     if len(decoded) == 0:
-        raise AudioError(f"{path} holds no samples; replace it, or make the manifest again without it.")
+        raise AudioError(f"{path} holds no samples; replace it or leave it out.")
     _demand_finite(path, decoded, rate)
     mono = (
         decoded.mean(axis=1, dtype=np.float64).astype(np.float32) if decoded.shape[1] > 1 else decoded[:, 0]
@@ -82,8 +86,23 @@ def read(path: Path) -> Recording:
         mono = soxr.resample(mono, rate, SAMPLE_RATE, quality="HQ")
         _demand_finite(path, mono[:, None], SAMPLE_RATE)
     if len(mono) == 0:
-        raise AudioError(f"{path} is shorter than one sample at 16 kHz; make the manifest again without it.")
+        raise AudioError(f"{path} is shorter than one sample at 16 kHz; leave it out.")
     return Recording(samples=np.ascontiguousarray(mono, dtype=np.float32), sha256=digest)
+
+
+def speech_doubt(samples: NDArray[np.float32]) -> str:
+    """Why a clip can hardly hold speech, in a word or two; empty where nothing speaks against it.
+
+    Such a clip is valid audio, and every model has an opinion on it; the opinion means nothing. A clip is
+    silent when its samples differ by no more than the last of 16 bits to either side, so that a constant
+    offset and the dither of a silent recording count as silence too.
+
+    Args:
+        samples: (samples,) at 16 kHz, at least one.
+    """
+    if len(samples) < SHORTEST_SPEECH * SAMPLE_RATE:
+        return f"only {1000 * len(samples) // SAMPLE_RATE} ms"
+    return "silent" if float(np.ptp(samples)) <= _NO_SIGNAL else ""
 
 
 def _bytes_of(path: Path) -> bytes:
@@ -94,9 +113,7 @@ def _bytes_of(path: Path) -> bytes:
             raise AudioError(f"{path} is not a regular file; copy the audio into one.")
         data = path.read_bytes()
     except FileNotFoundError as error:
-        raise AudioError(
-            f"{path} does not exist; restore it, or make the manifest again without it."
-        ) from error
+        raise AudioError(f"{path} does not exist; restore it or leave it out.") from error
     except (OSError, ValueError) as error:
         # ValueError: a NUL byte in the name
         reason = error.strerror if isinstance(error, OSError) else str(error)
@@ -159,7 +176,7 @@ def _demand_finite(path: Path, samples: NDArray[np.float32], rate: int) -> None:
         first = int(np.flatnonzero(~finite.all(axis=1))[0])
         raise AudioError(
             f"{path} holds NaN or infinite samples (the first at {first / rate:.3f} s); "
-            "export it again, or make the manifest again without it."
+            "export it again or leave it out."
         )
 
 

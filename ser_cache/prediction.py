@@ -18,11 +18,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ser_cache.audio import SAMPLE_RATE, read
+from ser_cache.audio import SAMPLE_RATE, read, speech_doubt
 from ser_cache.backbones.loading import BackboneOptions
 from ser_cache.backbones.registry import BACKBONES
 from ser_cache.corpora import AUDIO_SUFFIXES
-from ser_cache.errors import BackboneError, ResultsError, SerCacheError, StaleCacheError, UnknownNameError
+from ser_cache.errors import (
+    AudioError,
+    BackboneError,
+    ResultsError,
+    SerCacheError,
+    StaleCacheError,
+    UnknownNameError,
+)
 from ser_cache.extraction.batching import batch_seconds_for, batches
 from ser_cache.extraction.encoding import encode_in_pieces
 from ser_cache.extraction.loading import Failure, load_ahead
@@ -32,10 +39,11 @@ from ser_cache.extractor import Extractor, Prepared
 from ser_cache.heads import head_kind
 from ser_cache.mfcc import MfccExtractor, MfccOptions
 from ser_cache.packing import Segments
-from ser_cache.restoring import RestoredHead, class_scores, restore_heads
+from ser_cache.restoring import RestoredHead, class_scores, require_models, restore_heads
 from ser_cache.results import Run, read_fingerprint
 from ser_cache.store import Fingerprint, differences, open_part, part_paths
 
+_NAMED_FILES = 3  # in the complaint that none is there
 _FILES_AHEAD = 16  # decoded together, and batched by length among each other; three such groups in memory
 
 
@@ -70,6 +78,8 @@ class Prediction:
         scores: class probabilities, the mean over models, (k,) in the order of the run's classes.
         emotion: the class with the highest.
         agreement: the share of models that chose it.
+        doubt: why the file can hardly hold speech, so that the scores mean nothing, as of
+            ``audio.speech_doubt``; empty where it can.
     """
 
     path: Path
@@ -77,6 +87,7 @@ class Prediction:
     scores: NDArray[np.float64]
     emotion: str
     agreement: float
+    doubt: str = ""
 
 
 @dataclass(frozen=True)
@@ -98,11 +109,12 @@ class PredictionReport:
 
 @dataclass(frozen=True)
 class _Loaded:
-    """One decoded file: how many samples, its input to the model, and the frames that will come out."""
+    """One decoded file: how many samples, its input, the frames that will come out, and its doubt."""
 
     samples: int
     prepared: Prepared
     frames: int
+    doubt: str
 
 
 def predict(
@@ -114,7 +126,8 @@ def predict(
 ) -> PredictionReport:
     """Classify audio files with a trained run.
 
-    A file that cannot be read, is too short or does not fit into memory is reported and stops nothing.
+    A file that is missing, cannot be read, is too short for one frame or does not fit into memory is reported
+    and stops nothing. What can be known without the backbone is checked before it is loaded.
 
     Args:
         run: what was trained.
@@ -124,12 +137,16 @@ def predict(
         on_progress: called with (files dealt with, files) after each batch.
 
     Raises:
-        ResultsError: the run's weights are damaged, or nothing says what its features were made from.
+        ResultsError: the run's weights are damaged, nothing says what its features were made from, or they
+            were standardised within each speaker.
         BackboneError: the backbone cannot be loaded.
         StaleCacheError: it gives other features than the run was trained on; the message shows how.
         UnknownNameError: no such fold, seed or backbone.
+        AudioError: not one of the files exists.
     """
     options = options or PredictionOptions()
+    require_models(run, options.folds, options.seeds)
+    require_any(files)
     fingerprint, provenance = fingerprint_of(run, cache)
     extractor = load_matching_extractor(run, fingerprint, provenance, options)
     heads = restore_heads(run, extractor.geometry.width, options.folds, options.seeds)
@@ -160,6 +177,18 @@ def collect_files(given: Iterable[Path]) -> list[Path]:
             raise SerCacheError(f"{path} holds no audio ({', '.join(sorted(AUDIO_SUFFIXES))}); name files.")
         found |= dict.fromkeys(inside)
     return list(found)
+
+
+def require_any(files: Sequence[Path]) -> None:
+    """Make sure that not all files are missing; one that is missing among others is no error here.
+
+    Raises:
+        AudioError: not one of the files exists.
+    """
+    if files and not any(path.exists() for path in files):
+        named = ", ".join(map(str, files[:_NAMED_FILES]))
+        more = f" and {len(files) - _NAMED_FILES:,} more" if len(files) > _NAMED_FILES else ""
+        raise AudioError(f"there is nothing to predict: {named}{more} not found; name files that exist.")
 
 
 def fingerprint_of(run: Run, cache: Path | None = None) -> tuple[Fingerprint, Mapping[str, str]]:
@@ -301,7 +330,7 @@ def _decode(extractor: Extractor, path: Path) -> _Loaded | Failure:
         if frames == 0:
             seconds = len(samples) / SAMPLE_RATE
             return Failure(f"{path}: {seconds:.3f} s is too short for one frame of {extractor.name}.")
-        return _Loaded(len(samples), extractor.prepare(samples), frames)
+        return _Loaded(len(samples), extractor.prepare(samples), frames, speech_doubt(samples))
     except MemoryError:
         return Failure(f"{path} does not fit into memory when it is decoded: split it.")
     except (SerCacheError, OSError) as error:
@@ -380,6 +409,7 @@ def _prediction(task: _Task, path: Path, item: _Loaded, scores: NDArray[np.float
         scores=mean,
         emotion=task.run.config.classes[chosen],
         agreement=float((scores.argmax(axis=1) == chosen).mean()),
+        doubt=item.doubt,
     )
 
 

@@ -37,6 +37,31 @@ class RestoredHead:
     standardise: tuple[torch.Tensor, torch.Tensor] | None = None
 
 
+def require_models(run: Run, folds: Sequence[str] = (), seeds: Sequence[int] = ()) -> None:
+    """Make sure, from a run's configuration alone, that the wanted models exist and can hear new audio.
+
+    Args:
+        run: what was trained.
+        folds: names of the folds wanted; empty for all.
+        seeds: likewise.
+
+    Raises:
+        UnknownNameError: the run has no such fold or seed.
+        ResultsError: its features were standardised within each speaker, which new audio has not.
+    """
+    if run.config.protocol.get("standardise") == "speaker":
+        raise ResultsError(
+            f"{run.folder.name} was trained on features standardised within each speaker, and who speaks in "
+            "new audio is not known; train it with --standardise global or none."
+        )
+    for fold in folds:
+        if fold not in run.metrics["folds"]:
+            raise UnknownNameError("fold", fold, run.metrics["folds"])
+    for seed in seeds:
+        if seed not in run.config.seeds:
+            raise UnknownNameError("seed", str(seed), map(str, run.config.seeds))
+
+
 def restore_heads(
     run: Run, width: int, folds: Sequence[str] = (), seeds: Sequence[int] = ()
 ) -> list[RestoredHead]:
@@ -53,20 +78,10 @@ def restore_heads(
         ResultsError: its weights are damaged, or do not fit its configuration; or its features were
             standardised within each speaker, which new audio has not.
     """
-    how = run.config.protocol.get("standardise", "none")
-    if how == "speaker":
-        raise ResultsError(
-            f"{run.folder.name} was trained on features standardised within each speaker, and who speaks in "
-            "new audio is not known; train it with --standardise global or none."
-        )
+    require_models(run, folds, seeds)
     known_folds, known_seeds = list(run.metrics["folds"]), list(run.config.seeds)
-    for fold in folds:
-        if fold not in known_folds:
-            raise UnknownNameError("fold", fold, known_folds)
-    for seed in seeds:
-        if seed not in known_seeds:
-            raise UnknownNameError("seed", str(seed), map(str, known_seeds))
     config = run.config
+    how = config.protocol.get("standardise", "none")
     kind = head_kind(config.head)
     path = run.folder / "weights.safetensors"
     restored = []

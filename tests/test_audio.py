@@ -179,6 +179,26 @@ def test_the_identity_constants_say_what_is_done():
     assert (audio.SAMPLE_RATE, audio.RESAMPLER, audio.CHANNELS) == (RATE, "soxr HQ", "averaged")
 
 
+# Audio without speech
+
+
+@pytest.mark.parametrize(
+    ("samples", "doubt"),
+    [
+        (np.zeros(50), "only 3 ms"),
+        (tone(0.0999), "only 99 ms"),
+        (np.zeros(32_000), "silent"),
+        (np.full(32_000, 0.3), "silent"),
+        (np.resize([-(2.0**-15), 0, 2.0**-15], 32_000), "silent"),
+        (tone(0.1), ""),
+        (tone(2.0) * 1e-3, ""),
+    ],
+    ids=["3 ms", "just too short", "zeros", "an offset", "dither", "a syllable", "quiet speech"],
+)
+def test_clips_that_can_hardly_hold_speech_are_doubted(samples, doubt):
+    assert audio.speech_doubt(samples.astype("f4")) == doubt
+
+
 # Bad input
 
 

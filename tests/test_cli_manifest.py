@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import soundfile
 from printed import last_line
@@ -124,3 +125,29 @@ def test_a_damaged_list_of_failures_stops_nothing(tones: Path, content: bytes) -
     listed.parent.mkdir(exist_ok=True)
     listed.write_bytes(content)
     assert run(["manifest", "tones", str(tones)]) == 0
+
+
+def test_clips_without_speech_stay_in_and_are_named(
+    empty_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = write_tone_corpus(empty_folder / "tones")
+    soundfile.write(root / "s1_anger_8.wav", np.zeros(50), 16_000)
+    soundfile.write(root / "s1_anger_9.wav", np.zeros(16_000), 16_000)
+    assert run(["manifest", "tones", str(root), "--pattern", PATTERN]) == 0
+    told = capsys.readouterr()
+    assert "38 utterances" in told.out
+    assert "2 clips can hardly hold speech" in told.err
+    assert "s1_anger_8 (only 3 ms), s1_anger_9 (silent);" in told.err
+
+
+def test_clips_of_one_length_in_one_emotion_are_warned_of(
+    empty_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = write_tone_corpus(empty_folder / "tones")
+    assert run(["manifest", "tones", str(root), "--pattern", PATTERN]) == 0
+    assert "warning" not in capsys.readouterr().err
+    for clip in root.glob("*_sadness_*.wav"):
+        soundfile.write(clip, tone(0.77, 500), 16_000)
+    assert run(["manifest", "tones", str(root), "--pattern", PATTERN]) == 0
+    warning = "warning: 12 of 36 clips are exactly 0.770 s, all of them in 1 of 3 emotions (sadness 12 of 12)"
+    assert warning in capsys.readouterr().err

@@ -6,10 +6,13 @@ import csv
 import io
 import json
 
+import numpy as np
 import pytest
+import soundfile
 from printed import last_line
 from trained_runs import open_workshop
 
+from ser_cache import prediction
 from ser_cache.cli import run
 from ser_cache.prediction import PredictionOptions, predict
 
@@ -78,6 +81,35 @@ def test_files_that_cannot_be_read_are_listed_with_status_3(workshop, command, c
     assert "text.wav" in failed[0]
 
 
+def test_clips_without_speech_are_predicted_and_marked(workshop, command, capsys, tmp_path):
+    soundfile.write(tmp_path / "click.wav", np.zeros(1500), 16_000)
+    soundfile.write(tmp_path / "quiet.wav", np.zeros(32_000), 16_000)
+    files = [tmp_path / "click.wav", workshop.clip("s1_anger_1"), tmp_path / "quiet.wav"]
+    assert command(*files) == 0
+    captured = capsys.readouterr()
+    rows = [line for line in captured.out.splitlines() if ".wav" in line]
+    assert [row.endswith(note) for row, note in zip(rows, ("only 93 ms", "", "silent"), strict=True)]
+    assert "click.wav (only 93 ms)" in captured.err
+    assert command(*files, "--format", "csv") == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert [row["note"] for row in rows] == ["only 93 ms", "", "silent"]
+    assert command(*files, "--format", "json") == 0
+    told = json.loads(capsys.readouterr().out)["predictions"]
+    assert [one["note"] for one in told] == ["only 93 ms", "", "silent"]
+    assert command(files[1]) == 0
+    captured = capsys.readouterr()
+    assert " note" not in captured.out
+    assert captured.err == ""
+
+
+def test_where_no_file_could_be_used_there_is_no_empty_table(command, capsys, tmp_path):
+    (tmp_path / "text.wav").write_text("not audio")
+    assert command(tmp_path / "text.wav") == 3
+    captured = capsys.readouterr()
+    assert "Predictions" not in captured.out
+    assert "failed: " in captured.err
+
+
 def test_one_model_alone_needs_no_agreement(workshop, command, capsys):
     fold = workshop.run_of("mfcc", "linear").metrics["folds"][0]
     assert command(workshop.clip("s1_anger_1"), "--fold", fold, "--seed", "1") == 0
@@ -103,6 +135,28 @@ def test_bad_input_gets_one_line(workshop, command, capsys, arguments, says):
     line = last_line(capsys)
     assert line.startswith("error: ")
     assert says in line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["{absent}"], "absent.wav not found"),
+        (["{clip}", "--fold", "nine"], "unknown fold 'nine'"),
+        (["{clip}", "--seed", "9"], "unknown seed '9'"),
+    ],
+)
+def test_what_needs_no_backbone_is_refused_before_it_is_loaded(
+    workshop, command, capsys, tmp_path, monkeypatch, arguments, says
+):
+    def never(*_):
+        pytest.fail("the backbone was loaded")
+
+    monkeypatch.setattr(prediction, "load_matching_extractor", never)
+    places = {"absent": tmp_path / "absent.wav", "clip": workshop.clip("s1_anger_1")}
+    assert command(*(word.format(**places) for word in arguments)) == 1
+    line = last_line(capsys)
+    assert says in line
+    assert "manifest" not in line
 
 
 def test_an_unknown_run_and_an_empty_folder_get_one_line(workshop, command, capsys, tmp_path):

@@ -16,6 +16,7 @@ from trained_runs import open_workshop
 
 from ser_cache.backbones.loading import BackboneOptions, load
 from ser_cache.errors import (
+    AudioError,
     BackboneError,
     ResultsError,
     SerCacheError,
@@ -143,9 +144,15 @@ def test_what_cannot_be_read_is_reported_and_stops_nothing(workshop, run, tmp_pa
 
 
 def test_nothing_but_failures_is_no_error(run, tmp_path):
-    report = predict(run, [tmp_path / "absent.wav"], CPU)
+    (tmp_path / "text.wav").write_text("not audio")
+    report = predict(run, [tmp_path / "text.wav", tmp_path / "absent.wav"], CPU)
     assert report.predictions == ()
-    assert len(report.failed) == 1
+    assert len(report.failed) == 2
+
+
+def test_files_that_are_all_missing_are_an_error(run, tmp_path):
+    with pytest.raises(AudioError, match=r"a\.wav, .*b\.wav, .*c\.wav and 1 more not found"):
+        predict(run, [tmp_path / f"{name}.wav" for name in "abcd"], CPU)
 
 
 # The same backbone, or none

@@ -176,8 +176,9 @@ def _list(corpus: str, root: Path, table: Path | None, pattern: str | None, labe
 
 
 def _show(imported: Import, path: Path, complete: bool) -> None:
+    from ser_cache.audio import SHORTEST_SPEECH
     from ser_cache.corpora import CORPORA
-    from ser_cache.importing import differences
+    from ser_cache.importing import describe_leak, differences, length_leaks
     from ser_cache.manifest import CANONICAL_EMOTIONS
 
     made = imported.manifest
@@ -194,6 +195,14 @@ def _show(imported: Import, path: Path, complete: bool) -> None:
         screen.note(f"differs from the complete corpus: {'; '.join(lines)}")
     for group in imported.duplicates:
         screen.note(f"identical audio: {', '.join(group)}")
+    if imported.doubtful:
+        named = [f"{id_} ({doubt})" for id_, doubt in imported.doubtful]
+        screen.note(
+            f"note: {screen.count(len(named), 'clip')} can hardly hold speech, shorter than "
+            f"{SHORTEST_SPEECH:g} s or silent: {screen.named(named)}; they stay in, look at the files"
+        )
+    for leak in length_leaks(made):
+        screen.note(f"warning: {describe_leak(leak, made)}")
 
 
 def _failures_file(where: settings.Locations, corpus: str) -> Path:

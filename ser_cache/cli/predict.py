@@ -57,7 +57,8 @@ def predict(
 
     RUN is a run's name, its beginning, the digits that `ser runs` shows, or a folder. FILES are audio files,
     or folders with audio at any depth. The scores are class probabilities, the mean over all models of the
-    run (folds times seeds). Files that cannot be used are listed; the exit status is then 3.
+    run (folds times seeds). Files that cannot be used are listed; the exit status is then 3. Files of less
+    than 0.1 s, and silent ones, are predicted and marked: their scores mean nothing.
     """
     from ser_cache.results import find_run
 
@@ -70,6 +71,7 @@ def predict(
     options = PredictionOptions(model, tuple(folds), tuple(seeds), device, offline)
     report = _predict(found, wanted, options, where.cache)
     _deliver(report, shape, output)
+    _note_doubts(report)
     for reason in report.failed.values():  # all of them: nothing else names them
         screen.note(f"failed: {reason}")
     return SOME_FAILED if report.failed else 0
@@ -118,19 +120,34 @@ def _header(report: PredictionReport) -> list[str]:
 def _show_table(report: PredictionReport) -> None:
     for line in _header(report):
         screen.say(line)
+    if not report.predictions:
+        return
     screen.say("")
     classes = report.run.config.classes
     columns = {"file": "fold", "emotion": "left"} | dict.fromkeys(classes, "right")
     several = report.models > 1
     if several:
         columns["agree"] = "right"
+    doubtful = any(one.doubt for one in report.predictions)
+    if doubtful:
+        columns["note"] = "left"
     rows = []
     for one in report.predictions:
         scores = [f"{100 * score:.1f}" for score in one.scores]
-        rows.append((str(one.path), one.emotion, *scores, *([f"{100 * one.agreement:.0f}"] * several)))
+        agreement = [f"{100 * one.agreement:.0f}"] * several
+        rows.append((str(one.path), one.emotion, *scores, *agreement, *([one.doubt] * doubtful)))
     screen.table("Predictions: class probabilities in percent", columns, rows)
     if several:
         screen.say(f"mean of {report.models} models; agree: percent of the models that chose the emotion")
+
+
+def _note_doubts(report: PredictionReport) -> None:
+    """Say that some files were classified and can hardly hold speech; the column "note" marks them."""
+    doubtful = [one for one in report.predictions if one.doubt]
+    if not doubtful:
+        return
+    named = screen.named([f"{one.path} ({one.doubt})" for one in doubtful])
+    screen.note(f"note: too short or silent, so that what is predicted of them means nothing: {named}")
 
 
 def _record(report: PredictionReport, one: Prediction) -> dict[str, Any]:
@@ -140,6 +157,7 @@ def _record(report: PredictionReport, one: Prediction) -> dict[str, Any]:
         "emotion": one.emotion,
         "agreement": one.agreement,
         "seconds": one.seconds,
+        "note": one.doubt,
         "scores": dict(scores),
     }
 
@@ -148,10 +166,13 @@ def _as_csv(report: PredictionReport) -> str:
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     classes = report.run.config.classes
-    writer.writerow(["file", "emotion", "agreement", "seconds", *(f"score:{name}" for name in classes)])
+    writer.writerow(
+        ["file", "emotion", "agreement", "seconds", "note", *(f"score:{name}" for name in classes)]
+    )
     for one in report.predictions:
         scores = [f"{score:.6g}" for score in one.scores]
-        writer.writerow([one.path, one.emotion, f"{one.agreement:.6g}", f"{one.seconds:.6g}", *scores])
+        about = [f"{one.agreement:.6g}", f"{one.seconds:.6g}", one.doubt]
+        writer.writerow([one.path, one.emotion, *about, *scores])
     return text.getvalue()
 
 

@@ -32,6 +32,7 @@ ROOMY_WIDTH = 90
 FOLDED_WIDTH = 8
 NAME_WIDTH = 24
 LISTED_FAILURES = 10
+NAMED = 3
 SECONDS_BETWEEN_LINES = 30.0
 
 
@@ -137,6 +138,12 @@ def list_first(lines: Sequence[str], prefix: str = "") -> None:
         note(f"{prefix}{line}")
     if len(lines) > LISTED_FAILURES:
         note(f"{prefix}and {len(lines) - LISTED_FAILURES:,} more")
+
+
+def named(names: Sequence[str]) -> str:
+    """The first few of some names in a row, and how many more there are."""
+    further = len(names) - NAMED
+    return ", ".join(names[:NAMED]) + (f" and {further:,} more" if further > 0 else "")
 
 
 def list_failures(failures: Mapping[str, str], where: Path) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from ser_cache import audio
 from ser_cache.corpora import Corpus
@@ -25,11 +26,14 @@ class Import:
         manifest: checked; every clip in it was decoded.
         failures: the files left out, sorted by path.
         duplicates: groups of ids whose files have identical bytes; a note, not an error.
+        doubtful: (id, reason) of clips that can hardly hold speech, too short or silent (see
+            ``audio.speech_doubt``), sorted by id; they are in the manifest.
     """
 
     manifest: Manifest
     failures: tuple[Failure, ...]
     duplicates: tuple[tuple[str, ...], ...]
+    doubtful: tuple[tuple[str, str], ...] = ()
 
 
 def prepare_corpus(
@@ -87,14 +91,16 @@ def prepare(
         worst = listing.failures[0]
         raise ManifestError(f"{root / worst.path}: {worst.reason}.")
     _demand_unique_ids(listing.utterances)
-    clips, failures = [], list(listing.failures)
+    clips, failures, doubtful = [], list(listing.failures), []
     for done, (clip, outcome) in enumerate(_decode_all(root, listing.utterances, jobs), 1):
         if isinstance(outcome, AudioError):
             if strict:
                 raise outcome
             failures.append(Failure(clip.path, str(outcome)))
         else:
-            clips.append(outcome)
+            clips.append(outcome.clip)
+            if outcome.doubt:
+                doubtful.append((clip.id, outcome.doubt))
         if on_progress is not None:
             on_progress(done, len(listing.utterances))
     if not clips:
@@ -103,20 +109,26 @@ def prepare(
     manifest = Manifest(name, tuple(sorted(clips, key=lambda clip: clip.id)))
     validate(manifest)
     failures.sort(key=lambda failure: failure.path)
-    return Import(manifest, tuple(failures), _same_bytes(manifest.utterances))
+    return Import(manifest, tuple(failures), _same_bytes(manifest.utterances), tuple(sorted(doubtful)))
+
+
+class _Decoded(NamedTuple):
+    clip: Utterance  # with its length and hash
+    doubt: str
 
 
 def _decode_all(
     root: Path, clips: Sequence[Utterance], jobs: int
-) -> Iterator[tuple[Utterance, Utterance | AudioError]]:
+) -> Iterator[tuple[Utterance, _Decoded | AudioError]]:
     """Each clip with its completed self or what went wrong, in order."""
 
-    def decode(clip: Utterance) -> Utterance | AudioError:
+    def decode(clip: Utterance) -> _Decoded | AudioError:
         try:
             recording = audio.read(root / clip.path)
         except AudioError as error:
             return error
-        return replace(clip, samples=len(recording.samples), sha256=recording.sha256)
+        whole = replace(clip, samples=len(recording.samples), sha256=recording.sha256)
+        return _Decoded(whole, audio.speech_doubt(recording.samples))
 
     pool = ThreadPoolExecutor(max_workers=max(1, jobs))
     try:
