@@ -8,7 +8,7 @@ did to the training data is done to the new audio too.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -21,9 +21,7 @@ from numpy.typing import NDArray
 from ser_cache.audio import SAMPLE_RATE, read, speech_doubt
 from ser_cache.backbones.loading import BackboneOptions
 from ser_cache.backbones.registry import BACKBONES
-from ser_cache.corpora import AUDIO_SUFFIXES
 from ser_cache.errors import (
-    AudioError,
     BackboneError,
     ResultsError,
     SerCacheError,
@@ -36,6 +34,7 @@ from ser_cache.extraction.loading import Failure, load_ahead
 from ser_cache.extraction.opening import MFCC, load_extractor
 from ser_cache.extraction.running import settle_vector_mathematics
 from ser_cache.extractor import Extractor, Prepared
+from ser_cache.given_files import require_any
 from ser_cache.heads import head_kind
 from ser_cache.mfcc import MfccExtractor, MfccOptions
 from ser_cache.packing import Segments
@@ -43,7 +42,6 @@ from ser_cache.restoring import RestoredHead, class_scores, require_models, rest
 from ser_cache.results import Run, read_fingerprint
 from ser_cache.store import Fingerprint, differences, open_part, part_paths
 
-_NAMED_FILES = 3  # in the complaint that none is there
 _FILES_AHEAD = 16  # decoded together, and batched by length among each other; three such groups in memory
 
 
@@ -131,7 +129,7 @@ def predict(
 
     Args:
         run: what was trained.
-        files: the audio; see :func:`collect_files`.
+        files: the audio; see ``given_files.collect_files``.
         options: which models, and where the backbone is; the defaults when None.
         cache: the root of the cache, asked only about runs that do not hold their fingerprint.
         on_progress: called with (files dealt with, files) after each batch.
@@ -151,44 +149,6 @@ def predict(
     extractor = load_matching_extractor(run, fingerprint, provenance, options)
     heads = restore_heads(run, extractor.geometry.width, options.folds, options.seeds)
     return predict_with(run, extractor, fingerprint, heads, files, options.decode_threads, on_progress)
-
-
-def collect_files(given: Iterable[Path]) -> list[Path]:
-    """The files among what was given, and all audio below the folders, sorted folder by folder; each once.
-
-    A file that was named is taken whatever its suffix; hidden files in folders are left out.
-
-    Raises:
-        SerCacheError: a folder holds no audio.
-    """
-    found: dict[Path, None] = {}
-    for path in given:
-        if not path.is_dir():
-            found[path] = None  # also where it is missing: it is listed among the failures
-            continue
-        inside = [
-            file
-            for file in sorted(path.rglob("*"))
-            if file.suffix.lower() in AUDIO_SUFFIXES
-            and file.is_file()
-            and not _hidden(file.relative_to(path))
-        ]
-        if not inside:
-            raise SerCacheError(f"{path} holds no audio ({', '.join(sorted(AUDIO_SUFFIXES))}); name files.")
-        found |= dict.fromkeys(inside)
-    return list(found)
-
-
-def require_any(files: Sequence[Path]) -> None:
-    """Make sure that not all files are missing; one that is missing among others is no error here.
-
-    Raises:
-        AudioError: not one of the files exists.
-    """
-    if files and not any(path.exists() for path in files):
-        named = ", ".join(map(str, files[:_NAMED_FILES]))
-        more = f" and {len(files) - _NAMED_FILES:,} more" if len(files) > _NAMED_FILES else ""
-        raise AudioError(f"there is nothing to predict: {named}{more} not found; name files that exist.")
 
 
 def fingerprint_of(run: Run, cache: Path | None = None) -> tuple[Fingerprint, Mapping[str, str]]:
@@ -411,7 +371,3 @@ def _prediction(task: _Task, path: Path, item: _Loaded, scores: NDArray[np.float
         agreement=float((scores.argmax(axis=1) == chosen).mean()),
         doubt=item.doubt,
     )
-
-
-def _hidden(path: Path) -> bool:
-    return any(part.startswith(".") for part in path.parts)

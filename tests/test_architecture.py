@@ -41,6 +41,7 @@ LAYERS = {
     "backbones": 3,
     "mfcc": 3,
     "importing": 3,
+    "given_files": 3,
     "splits": 3,
     "store": 3,
     "heads": 3,

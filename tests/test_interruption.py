@@ -5,8 +5,11 @@ import sys
 import threading
 import weakref
 
+import click
 import pytest
+from printed import last_line
 
+from ser_cache import cli
 from ser_cache.cli import interruption, screen
 
 
@@ -65,3 +68,32 @@ def test_a_thread_neither_listens_nor_raises():
     thread.start()
     thread.join()
     assert found == [signal.default_int_handler]
+
+
+def interrupted(monkeypatch, capsys, command, while_working):
+    """What a command says last when Ctrl-C strikes in the middle of it."""
+
+    @click.command(command)
+    def strike():
+        while_working()
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setitem(cli.ser.commands, command, strike)
+    assert cli.run([command]) == cli.INTERRUPTED
+    return last_line(capsys)
+
+
+def test_an_interrupted_command_says_what_it_keeps_and_nothing_else(monkeypatch, capsys):
+    def nothing():
+        pass
+
+    def some():
+        interruption.leaves("3 of 9 utterances are kept")
+
+    assert interrupted(monkeypatch, capsys, "extract", some) == "interrupted; 3 of 9 utterances are kept."
+    assert interrupted(monkeypatch, capsys, "extract", nothing) == "interrupted."
+    assert interrupted(monkeypatch, capsys, "probe", nothing) == (
+        "interrupted; finished folds and runs are kept: run the same command to go on."
+    )
+    assert interrupted(monkeypatch, capsys, "manifest", nothing) == "interrupted."
+    assert interruption.KEPT.keys() <= cli.ser.commands.keys()

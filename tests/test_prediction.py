@@ -23,10 +23,10 @@ from ser_cache.errors import (
     StaleCacheError,
     UnknownNameError,
 )
+from ser_cache.given_files import collect_files
 from ser_cache.packing import Segments
 from ser_cache.prediction import (
     PredictionOptions,
-    collect_files,
     fingerprint_of,
     load_matching_extractor,
     predict,

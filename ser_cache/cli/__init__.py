@@ -37,7 +37,8 @@ DONE, FAILED, INTERRUPTED = 0, 1, 130
     epilog="Start with `ser demo`, which needs no data and no network. Each command has its own --help.",
 )
 @click.version_option(__version__, prog_name="ser")
-def ser() -> None:
+@click.pass_context
+def ser(context: click.Context) -> None:
     """Run frozen large speech models once, cache their hidden states, and probe them for emotion.
 
     \b
@@ -45,6 +46,8 @@ def ser() -> None:
     ser extract --model xls-r --corpus emovo     run the backbone once, fill the cache
     ser probe --head multilayer                  train heads from the cache
     """  # noqa: D301 - click's mark for "keep these lines" is the backspace character itself
+    if what := interruption.KEPT.get(context.invoked_subcommand or ""):
+        interruption.leaves(what)
 
 
 for _command in (
@@ -90,9 +93,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except click.ClickException as error:
         return _complain(error.format_message())
     except (KeyboardInterrupt, click.Abort):
-        click.echo(
-            "interrupted; finished utterances and runs are kept: run the same command to go on.", err=True
-        )
+        click.echo(interruption.farewell(), err=True)
         return INTERRUPTED
     except BrokenPipeError:
         raise

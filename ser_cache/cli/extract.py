@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import click
 
 from ser_cache import settings
-from ser_cache.cli import screen
+from ser_cache.cli import interruption, screen
 from ser_cache.cli.options import chosen_manifests, where_things_live
-from ser_cache.errors import CacheError, SettingsError
+from ser_cache.errors import CacheError, SerCacheError, SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -281,7 +281,11 @@ class _Extraction:
                 speed = progress.seconds / max(monotonic() - started, 1e-9)
                 bar.restate(progress.utterances, progress.total, f"{speed:.1f} s audio/s")
 
-            report = extract(extractor, manifest.utterances, root, folder, self.options, show)
+            try:
+                report = extract(extractor, manifest.utterances, root, folder, self.options, show)
+            except KeyboardInterrupt:
+                interruption.leaves(_what_is_kept(extractor, self.options, manifest, folder))
+                raise
         _show_report(report, label)
         if report.failed:
             screen.list_failures(report.failed, folder / "failures.csv")
@@ -302,6 +306,20 @@ class _Extraction:
             screen.note(_reasons(choice, str(wanted.storage["codec"])))
             self.measured = choice.precision
         return self.extractor.at_precision(cached or self.measured)
+
+
+def _what_is_kept(extractor: Extractor, options: ExtractionOptions, manifest: Manifest, folder: Path) -> str:
+    """How much of a corpus is in the cache, as the next extraction will find it."""
+    from ser_cache.extraction import plan
+
+    whose = f"{manifest.corpus} {folder.parent.name}"
+    try:
+        kept = plan(extractor, manifest.utterances, folder, options, extractor.identity).reused
+    except (SerCacheError, OSError):
+        return f"finished utterances of {whose} are kept: {interruption.GO_ON}"
+    if not kept:
+        return f"no utterance of {whose} was finished"
+    return f"{kept:,} of {screen.count(len(manifest), 'utterance')} of {whose} are kept: {interruption.GO_ON}"
 
 
 def _reasons(choice: PrecisionChoice, codec: str) -> str:

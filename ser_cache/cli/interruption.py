@@ -3,6 +3,8 @@
 Python raises KeyboardInterrupt wherever the program happens to be. Inside a finaliser or a weak reference's
 callback nothing can be raised: it is printed as "ignored" and gone, and the command runs to its end (seen in
 one of twelve interrupted extractions). So the wish is remembered, and raised again where progress is shown.
+
+What an interrupted command leaves behind differs: commands that can go on say what they have kept.
 """
 
 from __future__ import annotations
@@ -13,13 +15,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+GO_ON = "run the same command to go on"
+KEPT = {
+    "probe": f"finished folds and runs are kept: {GO_ON}",
+    "reproduce": f"finished folds and runs are kept: {GO_ON}",
+    "demo": f"what is finished is kept: {GO_ON}",
+}
+"""What a command leaves behind whenever it is interrupted; others say it as they go, or leave nothing."""
+
 _asked = threading.Event()
+_left: list[str] = []
 
 
 @contextmanager
 def remembered() -> Iterator[None]:
     """Remember Ctrl-C inside; where it is ignored, as in the background of a shell, it stays so."""
     _asked.clear()
+    _left.clear()
     in_main = threading.current_thread() is threading.main_thread()
     if not in_main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
         yield
@@ -29,6 +41,16 @@ def remembered() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def leaves(what: str) -> None:
+    """Say what an interruption leaves behind from now on, to end in how to go on."""
+    _left[:] = [what]
+
+
+def farewell() -> str:
+    """The line about an interruption: what is kept of the work, where a command said so."""
+    return f"interrupted; {_left[0]}." if _left else "interrupted."
 
 
 def raise_again() -> None:

@@ -60,14 +60,17 @@ def predict(
     run (folds times seeds). Files that cannot be used are listed; the exit status is then 3. Files of less
     than 0.1 s, and silent ones, are predicted and marked: their scores mean nothing.
     """
+    from ser_cache.given_files import collect_files, require_any
     from ser_cache.results import find_run
 
     shape = shape_of(shape, output, FORMATS)
     where = settings.locate(cache=cache, runs=runs)
-    found = find_run(where.runs, run)  # before torch is imported, which takes a second
-    from ser_cache.prediction import PredictionOptions, collect_files
-
+    found = find_run(where.runs, run)
     wanted = collect_files(files)
+    require_any(wanted)
+    screen.busy(f"loading {model or found.config.backbone}")
+    from ser_cache.prediction import PredictionOptions  # imports torch, which takes seconds
+
     options = PredictionOptions(model, tuple(folds), tuple(seeds), device, offline)
     report = _predict(found, wanted, options, where.cache)
     _deliver(report, shape, output)
@@ -81,7 +84,6 @@ def _predict(run: Run, files: Sequence[Path], options: PredictionOptions, cache:
     from ser_cache.prediction import predict
 
     started = monotonic()
-    screen.busy(f"loading {options.model or run.config.backbone}")
     with screen.bar("predicting", len(files)) as bar:
 
         def show(done: int, total: int) -> None:

@@ -88,12 +88,11 @@ def note(line: str) -> None:
 
 
 def busy(with_what: str) -> None:
-    """Say on stderr, in a terminal, what takes a while before there is progress to count.
+    """Say on stderr what takes a while before there is progress to count, also into a file or a pipe.
 
     A line that stays, and no spinner: the hub's download bars may come below it.
     """
-    if sys.stderr.isatty():
-        note(f"{with_what} ...")
+    note(f"{with_what} ...")
 
 
 def each(jobs: Sequence[Job], name: Callable[[Job], str], run: Callable[[Job], int]) -> int:
