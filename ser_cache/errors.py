@@ -67,7 +67,9 @@ class DemoError(SerCacheError):
 class UnknownNameError(SerCacheError):
     """A name that no registry holds; the message lists the known ones and the nearest match."""
 
-    def __init__(self, kind: str, name: str, known: Iterable[str], hint: str = "") -> None:
+    def __init__(
+        self, kind: str, name: str, known: Iterable[str], hint: str = "", guess: bool = True
+    ) -> None:
         """Describe the miss.
 
         Args:
@@ -75,13 +77,14 @@ class UnknownNameError(SerCacheError):
             name: what was asked for.
             known: every name that would have worked.
             hint: what else would work, as a full sentence; optional.
+            guess: whether to ask if the nearest known name was meant.
         """
-        self.kind, self.name, self.known, self.hint = kind, name, sorted(known), hint
+        self.kind, self.name, self.known, self.hint, self.guess = kind, name, sorted(known), hint, guess
         folded = {known.casefold(): known for known in self.known}
         nearest = [folded[match] for match in get_close_matches(name.casefold(), folded, n=1)]
-        guess = f" Did you mean {nearest[0]!r}?" if nearest else ""
+        asked = f" Did you mean {nearest[0]!r}?" if nearest and guess else ""
         listing = f" Known: {', '.join(self.known)}." if self.known else ""
-        super().__init__(f"unknown {kind} {name!r}.{guess}{listing}{' ' + hint if hint else ''}")
+        super().__init__(f"unknown {kind} {name!r}.{asked}{listing}{' ' + hint if hint else ''}")
 
 
 class ExtractionError(SerCacheError):

@@ -120,5 +120,5 @@ def _figure_class() -> Any:  # noqa: ANN401
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise PlotError("drawing needs matplotlib; install it with: pip install 'ser-cache[plot]'") from error
+        raise PlotError("drawing needs matplotlib; install it with: pip install matplotlib") from error
     return Figure

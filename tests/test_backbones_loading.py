@@ -135,6 +135,22 @@ def test_an_unknown_name_lists_the_known_ones_and_says_what_else_works():
         describe("xlsr")
 
 
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("whisper-tiny", "perhaps openai/whisper-tiny, or a local folder"),
+        ("hubert-xlarge-ll60k", "perhaps facebook/hubert-xlarge-ll60k, or a local folder"),
+        ("whisper-meduim", "Did you mean 'whisper-medium'"),
+        ("wavlm-base", "Did you mean 'wavlm-base-plus'"),
+    ],
+)
+def test_a_sibling_without_an_alias_is_not_taken_for_a_slip_of_the_pen(name, says):
+    with pytest.raises(UnknownNameError) as caught:
+        describe(name)
+    assert says in str(caught.value)
+    assert ("Did you mean" in str(caught.value)) == ("Did you mean" in says)
+
+
 @pytest.mark.parametrize("options", [{"context": "whole"}, {"device": "tpu"}])
 def test_an_unknown_option_lists_the_known_ones(options):
     with pytest.raises(UnknownNameError, match="Known: "):

@@ -354,7 +354,9 @@ def test_a_listing_names_the_parts_set_aside_and_how_to_delete_them(cache, capsy
 @pytest.mark.parametrize("command", ["ls", "du"])
 def test_an_empty_listing_says_what_comes_next(cache, capsys, command):
     assert run(["cache", command, "--cache", "my cache", "--manifests", "lists"]) == 0
-    first, second = capsys.readouterr().err.splitlines()
+    told = capsys.readouterr()
+    assert told.out == ""
+    first, second = told.err.splitlines()
     assert first == "The folder my cache does not exist."
     assert second == (
         "Nothing is cached yet; begin with: ser manifest CORPUS ROOT --manifests lists, then: "

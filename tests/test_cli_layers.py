@@ -89,7 +89,7 @@ def test_a_figure_without_matplotlib_is_refused_before_anything_else(runs, capsy
     assert run(["layers", "--plot", "layers.png"]) == 1
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert captured.err == "error: drawing needs matplotlib; install it with: pip install 'ser-cache[plot]'\n"
+    assert captured.err == "error: drawing needs matplotlib; install it with: pip install matplotlib\n"
 
 
 def test_it_imports_neither_torch_nor_matplotlib(runs):

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from ser_cache.demo import espeak
+from ser_cache.demo import run as demo_run
 from ser_cache.demo.cast import EMOTIONS, SENTENCES, SPEAKERS
 from ser_cache.demo.corpus import (
     COLUMNS,
@@ -143,7 +144,7 @@ def test_an_unknown_language_lists_the_known_ones():
 
 def test_without_the_loader_the_error_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "espeakng_loader", None)
-    with pytest.raises(DemoError, match=r"pip install 'ser-cache\[demo\]'"):
+    with pytest.raises(DemoError, match="pip install espeakng-loader"):
         synthesise(tmp_path, SMALL)
     assert state(tmp_path, SMALL) == "absent"
 
@@ -378,3 +379,11 @@ def test_the_untrained_backbone_loads_whole_and_gives_twenty_millisecond_frames(
     assert len(output.hidden_states) == LAYERS + 1
     assert output.last_hidden_state.shape == (1, 49, WIDTH)
     assert output.last_hidden_state.isfinite().all()
+
+
+def test_a_second_run_does_not_claim_the_work_of_the_first(speech, tmp_path, monkeypatch):
+    monkeypatch.setattr(demo_run, "_extract", lambda *_: tmp_path)
+    monkeypatch.setattr(demo_run, "_probe", lambda *_: [])
+    assert not demo_run.run_demo(tmp_path, SMALL).resumed
+    assert demo_run.run_demo(tmp_path, SMALL).resumed
+    assert not demo_run.run_demo(tmp_path, DemoOptions(seed=4, languages=("Greek",), sentences=1)).resumed

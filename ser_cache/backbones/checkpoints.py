@@ -11,9 +11,11 @@ import json
 import logging
 import re
 import socket
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -32,6 +34,7 @@ _WEIGHTS = (
     "pytorch_model.bin.index.json",
 )
 _PROXIES = {"http", "https", "all"}
+_FAMILIES = ("whisper", "wav2vec2", "hubert", "wavlm")  # as aliases begin
 _HINT = "A hub id (organisation/model) or a local folder works too."
 
 
@@ -106,7 +109,25 @@ def resolve(model: str, label: str = "", revision: str = "") -> Source:
         return Source(label or model.replace("/", "--"), hub_id=model, revision=revision)
     if "/" in model or model.startswith((".", "~")):
         raise BackboneError(f"there is no folder {model}; give one that holds config.json and weights.")
-    raise UnknownNameError("backbone", model, BACKBONES, hint=_HINT)
+    raise _unknown(model)
+
+
+def _unknown(model: str) -> UnknownNameError:
+    """The error about a name: a slip of the pen, or a sibling of known models that has no alias.
+
+    For whisper-tiny the nearest alias is whisper-medium, which nobody means who writes the former; what may
+    be meant is a repository of whoever published the siblings.
+    """
+    family = next((name for name in _FAMILIES if model.casefold().startswith(f"{name}-")), "")
+    siblings = [spec for spec in BACKBONES.values() if spec.alias.startswith(f"{family}-")] if family else []
+    if not siblings:
+        return UnknownNameError("backbone", model, BACKBONES, hint=_HINT)
+    rests = [spec.alias.removeprefix(f"{family}-") for spec in siblings]
+    if get_close_matches(model.casefold().removeprefix(f"{family}-"), rests, n=1):
+        return UnknownNameError("backbone", model, BACKBONES, hint=_HINT)
+    owner = Counter(spec.hub_id.partition("/")[0] for spec in siblings).most_common(1)[0][0]
+    hint = f"A hub id works too, perhaps {owner}/{model}, or a local folder."
+    return UnknownNameError("backbone", model, BACKBONES, hint=hint, guess=False)
 
 
 def _folder_name(folder: Path) -> str:

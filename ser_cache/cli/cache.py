@@ -55,7 +55,8 @@ def list_cached(manifests: Path | None, cache: Path | None) -> None:
         for summary in found
     ]
     columns = {"backbone": "fold", "corpus": "left", "utterances": "fold", "layers x width": "left"}
-    screen.table(f"Cached in {where.cache}", columns | {"size": "right", "fingerprint": "left"}, rows)
+    if rows:
+        screen.table(f"Cached in {where.cache}", columns | {"size": "right", "fingerprint": "left"}, rows)
     _say_if_empty(found, manifests, cache)
     for summary in found:
         if summary.damaged:
@@ -150,7 +151,8 @@ def disk_usage(manifests: Path | None, cache: Path | None) -> None:
     columns = {"backbone": "fold", "corpus": "left"} | dict.fromkeys(
         ("hidden", "pooled", "other", "total", "on disk", "reclaimable", "per hour"), "right"
     )
-    screen.table(f"Disk space of {where.cache}", columns, rows)
+    if rows:
+        screen.table(f"Disk space of {where.cache}", columns, rows)
     _say_if_empty(found, manifests, cache)
     if found:
         screen.say(

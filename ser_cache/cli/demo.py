@@ -27,7 +27,8 @@ The same with a real corpus and a real model:
 def demo(folder: Path, seed: int) -> None:
     """Speak a small emotional corpus in seven languages, extract, and train the three heads on it.
 
-    Needs no network, no data and no GPU, only the extra: pip install 'ser-cache[demo]'.
+    Needs no network, no data and no GPU, only espeak-ng, which `make` installs; otherwise, in the folder of
+    this project: pip install -e '.[demo]'. Killed and started again, it goes on where it was.
     """
     from ser_cache.cli.run_table import show_summaries
     from ser_cache.demo.corpus import DemoOptions
@@ -45,9 +46,12 @@ def demo(folder: Path, seed: int) -> None:
 
         report = run_demo(folder, DemoOptions(seed=seed), show)
     made = report.manifest
+    spent = f"all of it in {report.seconds:.0f} s"
+    if report.resumed:
+        spent = f"{report.seconds:.0f} s this time, beside what an earlier run had finished"
     screen.say(
         f"{len(made)} clips, {made.hours * 60:.1f} minutes, {len(made.speakers)} speakers, "
-        f"{len(made.emotions)} emotions; all of it in {report.seconds:.0f} s, in {folder}/"
+        f"{len(made.emotions)} emotions; {spent}, in {folder}/"
     )
     show_summaries(report.summaries, "Probes: 3 folds, no speaker in two of them")
     screen.say(f"\n{_TRUTH}\n\n{_NEXT}")

@@ -36,7 +36,7 @@ _BAR = 24
 @click.option(
     "--score", default="macro_f1", show_default=True, metavar="|".join(SCORES), help="Of each layer alone."
 )
-@click.option("--plot", type=FILE, help="Draw it as well: FILE.png, .pdf or .svg (needs ser-cache[plot]).")
+@click.option("--plot", type=FILE, help="Draw it as well: FILE.png, .pdf or .svg (needs matplotlib).")
 @where_things_live("manifests", "cache", "runs")
 def layers(
     models: tuple[str, ...],

@@ -83,12 +83,14 @@ def _keep_replaced(path: Path, made: Manifest) -> str:
         return f"note: this replaced a manifest that could not be read ({error}); that one is now {aside}."
     before = {utterance.id: utterance for utterance in former.utterances}
     now = {utterance.id: utterance for utterance in made.utterances}
-    counts = {
-        "new": len(now.keys() - before.keys()),
-        "gone": len(before.keys() - now.keys()),
-        "changed": sum(now[id_] != before[id_] for id_ in now.keys() & before.keys()),
+    differing = {
+        "new": now.keys() - before.keys(),
+        "gone": before.keys() - now.keys(),
+        "changed": {id_ for id_ in now.keys() & before.keys() if now[id_] != before[id_]},
     }
-    changes = ", ".join(f"{count:,} {kind}" for kind, count in counts.items() if count)
+    changes = ", ".join(
+        f"{len(ids):,} {kind} ({screen.named(sorted(ids))})" for kind, ids in differing.items() if ids
+    )
     if not changes:
         return ""
     aside = _put_aside(path)

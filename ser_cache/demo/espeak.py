@@ -177,7 +177,7 @@ def _installed() -> tuple[Path, Path]:
         import espeakng_loader
     except ImportError as error:
         raise DemoError(
-            "the demo speaks with espeak-ng, which is not installed: pip install 'ser-cache[demo]'"
+            "the demo speaks with espeak-ng, which is not installed: pip install espeakng-loader"
         ) from error
     library = Path(espeakng_loader.get_library_path())
     data = library.parent / "espeak-ng-data"

@@ -9,7 +9,7 @@ from time import perf_counter
 
 from ser_cache.backbones.loading import BackboneOptions
 from ser_cache.backbones.untrained import save_untrained_wav2vec2
-from ser_cache.demo.corpus import DemoOptions, synthesise
+from ser_cache.demo.corpus import DemoOptions, state, synthesise
 from ser_cache.errors import DemoError
 from ser_cache.extraction import ExtractionOptions, choose_folder, extract, opening
 from ser_cache.importing import prepare, read_table
@@ -35,13 +35,15 @@ class DemoReport:
         where: its own manifests, cache and runs, so that nothing of the user's is touched.
         manifest: of the synthetic corpus.
         summaries: one per backbone and head.
-        seconds: wall time.
+        seconds: wall time of this run.
+        resumed: whether an earlier run had got beyond the speech, which this one then took up.
     """
 
     where: Locations
     manifest: Manifest
     summaries: tuple[RunSummary, ...]
     seconds: float
+    resumed: bool
 
 
 def run_demo(folder: Path, options: DemoOptions, on_step: OnStep = lambda *_: None) -> DemoReport:
@@ -58,6 +60,7 @@ def run_demo(folder: Path, options: DemoOptions, on_step: OnStep = lambda *_: No
     """
     started = perf_counter()
     where = Locations(folder / "manifests", folder / "cache", folder / "runs")
+    resumed = state(folder / "corpus", options) == "good"
     table = synthesise(folder / "corpus", options, lambda done, total: on_step("speaking", done, total))
     manifest = _manifest(table, where, on_step)
     model = _model(folder, options.seed)
@@ -65,7 +68,7 @@ def run_demo(folder: Path, options: DemoOptions, on_step: OnStep = lambda *_: No
     for name in ("mfcc", str(model)):
         features = _extract(name, manifest, table.parent, where, on_step)
         summaries += _probe(features, manifest, where, on_step)
-    return DemoReport(where, manifest, tuple(summaries), perf_counter() - started)
+    return DemoReport(where, manifest, tuple(summaries), perf_counter() - started, resumed)
 
 
 def _model(folder: Path, seed: int) -> Path:

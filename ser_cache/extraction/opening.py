@@ -41,7 +41,7 @@ def _known(opening: Callable[[str, BackboneOptions], Opened], model: str, option
     except UnknownNameError as error:
         if error.name != model:
             raise
-        raise UnknownNameError("model", model, [*error.known, MFCC], error.hint) from None
+        raise UnknownNameError("model", model, [*error.known, MFCC], error.hint, error.guess) from None
 
 
 def _mfcc(options: BackboneOptions) -> MfccExtractor:
