@@ -52,7 +52,7 @@ def test_the_name_to_extract_again_with_is_recorded_as_it_was_given(saved, monke
     monkeypatch.chdir(saved.parent)
     given = f"./{saved.name}"
     model = load(given, BackboneOptions(device="cpu", name="my-model"))
-    assert model.provenance == {"model": given, "hub_id": "", "revision": ""}
+    assert model.provenance.items() >= {"model": given, "hub_id": "", "revision": ""}.items()
 
 
 def test_the_outline_of_a_folder_equals_that_of_the_loaded_model(saved):
@@ -331,7 +331,7 @@ def test_a_model_in_the_hubs_cache_needs_no_network(hub, saved):
     put_in_hub_cache(hub, saved)
     model = load("org/tiny", CPU)
     assert model.name == "org--tiny"
-    assert model.provenance == {"model": "org/tiny", "hub_id": "org/tiny", "revision": COMMIT}
+    assert model.provenance.items() >= {"model": "org/tiny", "hub_id": "org/tiny", "revision": COMMIT}.items()
     assert model.identity == load(str(saved), CPU).identity
     assert load("org/tiny", BackboneOptions(device="cpu", revision=COMMIT)).identity == model.identity
     assert describe("org/tiny").geometry == model.geometry

@@ -106,7 +106,7 @@ def test_all_heads_are_those_that_the_features_suffice_for(tones, model, capsys)
 def test_the_precision_is_measured_once_said_and_kept(tones, model, capsys):
     assert extract(model) == 0
     said = capsys.readouterr().err
-    assert said.startswith("computing in fp32; measured on 4 clips: bf16 about ")
+    assert said.splitlines()[-1].startswith("computing in fp32; measured on 4 clips: bf16 about ")
     assert "from storing fp16 (worst layer: " in said
     (tones / "new.txt").touch()
     assert extract(model) == 0

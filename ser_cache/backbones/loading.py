@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ser_cache import audio, devices
-from ser_cache.backbones import checkpoints
+from ser_cache.backbones import checkpoints, unchanged
 from ser_cache.backbones.checkpoints import Checkpoint
 from ser_cache.backbones.outline import ConvolutionFrames, FrameRule, Outline, WhisperFrames
 from ser_cache.backbones.registry import FRAMES_PER_SECOND
@@ -128,14 +128,12 @@ def load(model: str, options: BackboneOptions | None = None) -> Extractor:
         SettingsError: there is no CUDA device where one was asked for.
     """
     options = options or BackboneOptions()
-    source = checkpoints.resolve(model, options.name, options.revision)
-    checkpoint = checkpoints.find(
-        source, local_files_only=options.local_files_only, bars=options.download_bars
-    )
+    checkpoint = _find(model, options)
     family = _family(checkpoint)
     outline = _outline_of(checkpoint, family, options)
     normalise = _normalise(checkpoint, family, options)
     _check_preprocessor(checkpoint, family)
+    stamp = unchanged.stamp(checkpoint.folder)  # before the weights are read: a change meanwhile shows later
 
     from ser_cache.backbones import weights
     from ser_cache.backbones.packing import require_exact_environment
@@ -150,10 +148,45 @@ def load(model: str, options: BackboneOptions | None = None) -> Extractor:
         "model": model,
         "hub_id": checkpoint.source.hub_id,
         "revision": checkpoint.source.revision,
+        "files": stamp,
     }
     if family == "whisper":
         return WhisperExtractor(encoder.to(device), outline, identity, provenance, normalise)
     return Wav2Vec2Extractor(encoder.to(device), outline, identity, provenance, normalise)
+
+
+def identity_on_record(
+    model: str, options: BackboneOptions, features: Mapping[str, Any], provenance: Mapping[str, Any]
+) -> Mapping[str, Any] | None:
+    """The identity that ``load`` would give, its weights' digest taken from features made before.
+
+    Everything but that digest is found out anew.
+
+    Args:
+        model: alias, hub id or local folder.
+        options: as for ``load``.
+        features: the identity under which the features were made.
+        provenance: what was recorded with them.
+
+    Returns:
+        None where the checkpoint's files are not, for certain, those that the features were made with.
+
+    Raises:
+        UnknownNameError, BackboneError: as ``load``.
+    """
+    checkpoint = _find(model, options)
+    stamp = unchanged.stamp(checkpoint.folder)
+    if not stamp or provenance.get("files") != stamp or "weights" not in features:
+        return None
+    family = _family(checkpoint)
+    normalise = _normalise(checkpoint, family, options)
+    _check_preprocessor(checkpoint, family)
+    return _identity(checkpoint, family, normalise, options, str(features["weights"]))
+
+
+def _find(model: str, options: BackboneOptions) -> Checkpoint:
+    source = checkpoints.resolve(model, options.name, options.revision)
+    return checkpoints.find(source, local_files_only=options.local_files_only, bars=options.download_bars)
 
 
 def _family(checkpoint: Checkpoint) -> str:

@@ -138,7 +138,33 @@ def extract(
         return 0
     if stopped := _what_stops_all(outline, options, where, jobs):
         return screen.each(jobs, lambda job: f"{job[0].corpus}, {outline.name}", _raise_of(stopped))
-    return _extract_each(model, backbone_options, options, where, jobs)
+    if not _say_all_cached(model, backbone_options, outline, options, where, jobs):
+        return _extract_each(model, backbone_options, options, where, jobs)
+    return 0
+
+
+def _say_all_cached(
+    model: str,
+    backbone_options: BackboneOptions,
+    outline: Outlined,
+    options: ExtractionOptions,
+    where: settings.Locations,
+    jobs: Sequence[Job],
+) -> bool:
+    """Where everything is cached, for certain, say so; loading the model to see that takes seconds."""
+    from ser_cache.extraction import finished_report
+
+    reports = []
+    for manifest, _ in jobs:
+        report = finished_report(
+            model, backbone_options, outline, options, where.cache, manifest.corpus, manifest.utterances
+        )
+        if report is None:
+            return False
+        reports.append(report)
+    for (manifest, _), report in zip(jobs, reports, strict=True):
+        _show_report(report, f"{manifest.corpus} {report.folder.parent.name}")
+    return True
 
 
 def _extract_each(

@@ -3,9 +3,11 @@
 `planning` says what there is to do, from lengths alone, and `folders` where; `batching` groups it; `loading`
 decodes ahead of the model; `running` runs it on several batches at once; `encoding` takes each layer off it,
 which `layers` encodes; `writing` stores behind it; `pipeline` joins them. `precision` chooses what the model
-computes in. torch is imported when a batch is about to run, so a dry run stays light.
+computes in; `finished` tells without the model that nothing is to be done. torch is imported when a batch is
+about to run, so a dry run stays light.
 """
 
+from ser_cache.extraction.finished import finished_report
 from ser_cache.extraction.folders import choose_folder
 from ser_cache.extraction.loading import demand_root
 from ser_cache.extraction.pipeline import ExtractionReport, Progress, extract
@@ -24,6 +26,7 @@ __all__ = [
     "choose_folder",
     "demand_root",
     "extract",
+    "finished_report",
     "plan",
     "wanted_fingerprint",
 ]

@@ -1,0 +1,68 @@
+"""Whether an extraction has nothing to do, found out without loading the model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ser_cache.backbones.loading import BackboneOptions, identity_on_record
+from ser_cache.errors import SerCacheError
+from ser_cache.extraction.folders import choose_folder
+from ser_cache.extraction.opening import MFCC
+from ser_cache.extraction.pipeline import ExtractionReport
+from ser_cache.extraction.planning import ExtractionOptions, Outlined, plan
+from ser_cache.extractor import AUTO, PRECISION
+from ser_cache.manifest import Utterance
+from ser_cache.store import open_part, part_paths
+
+
+def finished_report(
+    model: str,
+    backbone_options: BackboneOptions,
+    outline: Outlined,
+    options: ExtractionOptions,
+    cache: Path,
+    corpus: str,
+    utterances: Sequence[Utterance],
+) -> ExtractionReport | None:
+    """The report of an extraction that would find everything cached; None where it has something to do.
+
+    None too wherever that cannot be told for certain without the model: its files were touched since they
+    were loaded for what is cached, or anything is wrong with cache or checkpoint. The extraction itself then
+    says what.
+
+    Args:
+        model: as for ``opening.load_extractor``.
+        backbone_options: likewise.
+        outline: what is known of the model without its weights.
+        options: how to extract and store.
+        cache: the cache's root.
+        corpus: the corpus.
+        utterances: the manifest's utterances, in its order.
+    """
+    if model == MFCC:
+        return None
+    try:
+        folder = choose_folder(cache, corpus, outline, options)
+        paths = part_paths(folder)
+        if not paths:
+            return None
+        recorded = open_part(paths[-1])
+        identity = identity_on_record(
+            model, backbone_options, recorded.fingerprint.features, recorded.provenance
+        )
+        if identity is None:
+            return None
+        asked = {
+            key: value
+            for key, value in identity.items()
+            if key != PRECISION or backbone_options.precision != AUTO
+        }
+        if choose_folder(cache, corpus, outline, options, asked) != folder:
+            return None
+        planned = plan(outline, utterances, folder, options, asked)
+    except (SerCacheError, OSError):
+        return None
+    if planned.todo or planned.superseded:
+        return None
+    return ExtractionReport(folder, 0, planned.reused, {}, 0.0, 0.0, {})
