@@ -289,6 +289,7 @@ def test_a_warm_up_goes_with_a_schedule() -> None:
         (["--layer", "all", "--layer", "9"], "has no layer 9; cached are 1"),
         (["--layer", "all", "--layer", "x"], "--layer x is no layer"),
         (["--head", "all", "--head", "suberb"], "unknown head 'suberb'. Did you mean 'superb'?"),
+        (["--learning-rate", "nan"], "--learning-rate nan: learning_rate takes a number above 0"),
         (["--set", "clipnorm=1"], "unknown setting 'clipnorm'. Did you mean 'clip_norm'?"),
     ],
 )

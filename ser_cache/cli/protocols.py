@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ser_cache.cli import screen
-from ser_cache.cli.setting import SETTINGS, assigned, shown, with_settings
+from ser_cache.cli.setting import SETTINGS, assigned, parsed, shown, with_settings
 from ser_cache.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -65,7 +65,13 @@ def changed_protocol(protocol: Protocol, changes: Mapping[str, Any]) -> Protocol
         SettingsError: a value that a setting cannot have, or settings that contradict each other.
         UnknownNameError: ``--set`` with a setting that there is not.
     """
-    named = {name: value for name, value in changes.items() if name in SETTINGS and value is not None}
+    named = {
+        name: parsed(
+            name, str(value), f"{SETTINGS[name].option} {value}"
+        )  # click lets nan through its ranges
+        for name, value in changes.items()
+        if name in SETTINGS and value is not None
+    }
     others = assigned(changes.get("assignments") or ())
     for name in named:
         if name in others:

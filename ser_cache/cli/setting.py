@@ -174,11 +174,25 @@ def assigned(assignments: Sequence[str]) -> dict[str, Any]:
             raise SettingsError(f"--set {assignment}: give a value too, as in --set {name}=VALUE.")
         if name in values:
             raise SettingsError(f"--set {name} was given twice; give it once.")
-        try:
-            values[name] = SETTINGS[name].parse(text)
-        except (ValueError, KeyError):
-            raise SettingsError(f"--set {assignment}: {name} takes {SETTINGS[name].expects}.") from None
+        values[name] = parsed(name, text, f"--set {assignment}")
     return values
+
+
+def parsed(name: str, text: str, typed: str) -> Any:  # noqa: ANN401 - each setting has a type of its own
+    """The value of a setting from its text.
+
+    Args:
+        name: of the setting.
+        text: what it is to be.
+        typed: what the user typed, for the error.
+
+    Raises:
+        SettingsError: not a value of this setting.
+    """
+    try:
+        return SETTINGS[name].parse(text)
+    except (ValueError, KeyError):
+        raise SettingsError(f"{typed}: {name} takes {SETTINGS[name].expects}.") from None
 
 
 def with_settings(protocol: Protocol, given: Mapping[str, Any]) -> Protocol:
