@@ -103,9 +103,7 @@ PROTOCOLS: dict[str, Protocol] = {
                 "standardised by speaker, all clips of a test speaker are needed at once, as in the study",
                 "the study cuts clips to 5 s (RAVDESS) or 8 s (IEMOCAP): extract with --max-seconds",
                 "parameters start as torch's do (Kaiming), not as Keras's (Glorot, biases 0)",
-                # In configs/dienen feature_learnable_combination_mean_mlp_hidden.yaml (74261358) has 0.2, and
-                # ..._mean_mlp.yaml, which configs/main/w2v2-exps.yaml names, none (74261358, af470abc). Yet
-                # run_paper_experiments.sh (05f3932f) writes to folders called using_dropout.
+                # Which files and commits: docs/probing.md.
                 "dropout 0.2 is in the study's code, but not in the configuration that its script names",
             ),
         ),
