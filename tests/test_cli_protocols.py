@@ -337,3 +337,27 @@ def test_a_layer_beside_all_is_trained_once(tones: Path) -> None:
     assert run(["extract", "--model", "mfcc"]) == 0
     assert run(["probe", "--head", "linear", "--epochs", "1", "--layer", "all", "--layer", "1"]) == 0
     assert len(list_runs(Path("runs"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--split", "loso", "--folds", "4"], "--folds changes nothing of --split loso; it is for folds"),
+        (["--split", "loso", "--split-seed", "1"], "--split-seed changes nothing of --split loso"),
+        (["--split", "mine", "--folds", "4"], "unknown split 'mine'"),
+        (["--head", "multilayer", "--layer", "1"], "multilayer mixes layers: leave it out"),
+        (["--head", "linaer"], "unknown head 'linaer'"),
+    ],
+)
+def test_what_would_change_nothing_is_refused_before_any_work(empty_folder, capsys, arguments, message):
+    assert run(["probe", *arguments]) == 1
+    captured = capsys.readouterr()
+    assert message in captured.err
+    assert len(captured.err.splitlines()) == 1
+
+
+def test_a_layer_that_some_heads_have_no_use_for_is_noted(empty_folder, capsys):
+    assert (
+        run(["probe", "--head", "linear", "--head", "multilayer", "--layer", "1"]) == 1
+    )  # nothing is cached
+    assert "note: --layer does not concern multilayer, which mixes layers." in capsys.readouterr().err

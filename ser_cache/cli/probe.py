@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from ser_cache import settings
 from ser_cache.cli import screen
@@ -97,9 +98,10 @@ def probe(
     from ser_cache.splits import SplitOptions
 
     where = settings.locate(manifests, cache, runs)
+    _check_split_options(split)
     followed = changed_protocol(protocol_named(protocol), changes)
     options = ProbeOptions(
-        heads=_heads(heads, followed.heads),
+        heads=_heads(heads, followed.heads, layers),
         split=SplitOptions(kind=split, seed=split_seed, folds=folds),
         seeds=tuple(range(seeds)),
         protocol=followed,
@@ -212,10 +214,50 @@ def _probe_one(
         return probe(features, manifest, options, where.runs, show)
 
 
-def _heads(wanted: Sequence[str], of_protocol: Sequence[str]) -> tuple[str, ...]:
-    """Heads from the command line, each once; "all" are the protocol's, and come first."""
+def _check_split_options(split: str) -> None:
+    """Refuse settings that this kind of split has no use for, where they were typed.
+
+    Raises:
+        UnknownNameError: no such split.
+        SettingsError: an option without effect.
+    """
+    from ser_cache.splits import SPLITS
+
+    if split not in SPLITS:
+        raise UnknownNameError("split", split, SPLITS)
+    for parameter, field in {"folds": "folds", "split_seed": "seed"}.items():
+        if field in SPLITS[split].options or not _typed(parameter):
+            continue
+        option = f"--{parameter.replace('_', '-')}"
+        users = ", ".join(name for name, kind in SPLITS.items() if field in kind.options)
+        raise SettingsError(f"{option} changes nothing of --split {split}; it is for {users}.")
+
+
+def _typed(parameter: str) -> bool:
+    context = click.get_current_context()
+    return context.get_parameter_source(parameter) is ParameterSource.COMMANDLINE
+
+
+def _heads(wanted: Sequence[str], of_protocol: Sequence[str], layers: Sequence[str]) -> tuple[str, ...]:
+    """Heads from the command line, each once; "all" are the protocol's, and come first.
+
+    Raises:
+        UnknownNameError: no such head.
+        SettingsError: layers were chosen, and every head mixes them.
+    """
+    from ser_cache.heads import head_kind
+
     named = [head for head in wanted if head != "all"]
-    return tuple(dict.fromkeys([*(of_protocol if "all" in wanted else ()), *named]))
+    heads = tuple(dict.fromkeys([*(of_protocol if "all" in wanted else ()), *named]))
+    mixing = [head for head in heads if head_kind(head).mixes]
+    if mixing and any(layer != "all" for layer in layers):  # they read all in any case
+        if mixing == list(heads):
+            raise SettingsError(
+                f"--layer is for heads that read one layer, and {', '.join(heads)} mixes layers: leave it "
+                "out, or choose another --head."
+            )
+        screen.note(f"note: --layer does not concern {', '.join(mixing)}, which mixes layers.")
+    return heads
 
 
 def _layers(wanted: Sequence[str], features: CachedFeatures) -> tuple[int, ...]:

@@ -85,7 +85,11 @@ class Plan:
         cells = sum(len(job.heads) for job in self.jobs if job.column.published)
         further = sum(len(job.heads) for job in self.jobs if not job.column.published)
         beside = f", and {further} of backbones that it does not have" if further else ""
-        return f"{cells} of the {self.study.cells} cells of {self.study.name} can run here{beside}"
+        asked = (
+            len(self.heads) * len(self.corpora) * sum(column.published is not None for column in self.columns)
+        )
+        of = f"{asked} cells asked for" if asked < self.study.cells else f"{asked} cells"
+        return f"{cells} of the {of} of {self.study.name} can run here{beside}"
 
     def to_do(self, places: Sequence[str] = ()) -> list[str]:
         """What is missing and the commands that get it, ready to be pasted.
