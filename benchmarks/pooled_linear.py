@@ -1,10 +1,11 @@
 """The linear head from the pooled tier against the same head from frames, for each way of storing frames.
 
-python benchmarks/pooled_linear.py manifests/emovo.csv cache/whisper-base-encoder/emovo cache/whisper-base+int8/emovo
+python benchmarks/pooled_linear.py manifests/emovo.csv cache/whisper-base/emovo cache/whisper-base+int8/emovo
 
-The pooled tier holds time means of the float32 states, before the codec, so `ser probe --head linear` does not
-depend on how frames are stored. What it would be from the stored frames is measured here, over 5 folds of
-speakers and 5 seeds: first the same trained parameters on both means, in float64, then heads trained on either.
+The pooled tier holds time means of the float32 states, before the codec, so `ser probe --head linear` does
+not depend on how frames are stored. What it would be from the stored frames is measured here, over 5 folds of
+speakers and 5 seeds: first the same trained parameters on both means, in float64, then heads trained on
+either.
 """
 
 from __future__ import annotations
@@ -44,8 +45,9 @@ def main(words: Sequence[str] | None = None) -> None:
     print(f"{machine('ser-cache', 'torch', 'numpy')}; {manifest.corpus}, last layer\n")
     print(
         "| features | logits, median size | largest difference | median difference | changed predictions "
-        "| macro F1, pooled tier | macro F1, frames | difference over folds |\n|---|---|---|---|---|---|---|---|"
+        "| macro F1, pooled tier | macro F1, frames | difference over folds |"
     )
+    print("|---|---|---|---|---|---|---|---|")
     for folder in arguments.folders:
         with open_features(folder, manifest.utterances) as features:
             print(_row(features, manifest), flush=True)

@@ -56,8 +56,11 @@ def test_the_grid_runs_and_is_shown_beside_the_paper(grid, capsys):
     assert emodb[1:3] == ["whisper-small", "linear"]
     assert emodb[5] == "87.21"
     assert "Figure 2: layer weights" in out
+    assert "ser extract --model" not in out  # a plan's business: it would bury the results
     report = (grid / "reports" / "ours.md").read_text(encoding="utf-8")
     for part in (
+        "ser extract --model",
+        "the published Table 2 is not the mean of Table 3",
         "## Table 2",
         "## Table 3",
         "## Figure 2",
@@ -74,7 +77,7 @@ def test_other_splits_are_said_to_be_others(grid, capsys):
     assert run(command) == 0
     out = capsys.readouterr().out
     assert "split loso: the paper's is speaker" in out
-    assert "2 of the 162 cells" in out
+    assert "2 of the 54 cells asked for" in out
 
 
 def test_nothing_at_hand_is_an_error_below_the_plan(empty_folder, capsys):
@@ -83,6 +86,11 @@ def test_nothing_at_hand_is_an_error_below_the_plan(empty_folder, capsys):
     assert "ser manifest emovo ROOT" in captured.out
     assert captured.err.startswith("error: no corpus of dasaro2024 is completely cached")
     assert len(captured.err.splitlines()) == 1
+
+
+def test_what_is_cached_of_other_backbones_is_suggested(grid, capsys):
+    assert run(["reproduce", "dasaro2024", "--model", "xls-r"]) == 1
+    assert "--also whisper-base" in last_line(capsys)
 
 
 def test_a_corpus_that_cannot_be_split_does_not_stop_the_others(grid, capsys):

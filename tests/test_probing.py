@@ -390,3 +390,15 @@ def test_an_emotion_that_failures_took_from_a_test_side_is_named_with_its_fold(t
         Features(rows, failed=failed), Manifest("toy", rows), replace(LOSO, heads=("linear",)), tmp_path
     )
     assert any("no fear on the test side of 1 of 5 folds (s2)" in line for line in summary.warnings)
+
+
+def test_time_means_too_large_for_memory_are_streamed_to_the_same_result(tmp_path, monkeypatch):
+    rows = utterances()
+    options = replace(LOSO, heads=("linear",), layers=(0, 2))
+    held = probe(Features(rows), Manifest("toy", rows), options, tmp_path / "held")
+    monkeypatch.setattr("ser_cache.feature_sources._SHARE_OF_MEMORY", 0.0)
+    streamed = probe(Features(rows), Manifest("toy", rows), options, tmp_path / "streamed")
+    for one, other in zip(held, streamed, strict=True):
+        assert one.folder.name == other.folder.name
+        for name in ("predictions.csv", "weights.safetensors"):
+            assert (one.folder / name).read_bytes() == (other.folder / name).read_bytes()

@@ -95,15 +95,21 @@ def reproduce(
     plan = make_plan(published, options, _manifests(where, published.corpora), where.cache, where.runs)
     places = given_places(manifests, cache)
     sections = [plan_table(plan), *_missing(plan, places)]
-    for section in sections:
+    disagreement = disagreement_table(published)
+    planned_only = dry_run or not plan.jobs
+    for section in sections if planned_only else sections[:1]:
         show(section)
+    if dry_run:
+        show(disagreement)
     status = 0
     try:
         if not dry_run:
             status = _run(plan, where, places, sections)
     finally:
-        sections.append(disagreement_table(published))
-        show(sections[-1])
+        sections.append(disagreement)
+        if not planned_only:  # what would bury the results is told in full by the plan, and in the report
+            lacking = " and how to get what is missing" if len(plan.to_do(places)) else ""
+            screen.note(f"note: {disagreement.title}; --dry-run shows where{lacking}.")
         if output is not None:
             _write(output, plan, sections)
     return status
@@ -131,7 +137,7 @@ def _run(plan: Plan, where: settings.Locations, places: Sequence[str], sections:
     if not plan.jobs:
         raise SettingsError(
             f"no corpus of {plan.study.name} is completely cached for any of its backbones in {where.cache}; "
-            "the list above says how to get there."
+            f"the list above says how to get there{_instead(plan, where)}."
         )
     results: dict[tuple[str, str, str], RunSummary] = {}
 
@@ -149,6 +155,21 @@ def _run(plan: Plan, where: settings.Locations, places: Sequence[str], sections:
             for section in made:
                 show(section)
             _note_reused(results.values())
+
+
+def _instead(plan: Plan, where: settings.Locations) -> str:
+    """Backbones that the study does not have and that are cached for a corpus it has."""
+    from ser_cache.store import summaries
+
+    corpora = {corpus.name for corpus in plan.corpora}
+    others = dict.fromkeys(
+        row.backbone for row in summaries(where.cache) if row.corpus in corpora and row.complete
+    )
+    return (
+        f"; or show others beside the paper's: {' '.join(f'--also {name}' for name in others)}"
+        if others
+        else ""
+    )
 
 
 def _map(

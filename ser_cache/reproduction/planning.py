@@ -85,7 +85,11 @@ class Plan:
         cells = sum(len(job.heads) for job in self.jobs if job.column.published)
         further = sum(len(job.heads) for job in self.jobs if not job.column.published)
         beside = f", and {further} of backbones that it does not have" if further else ""
-        return f"{cells} of the {self.study.cells} cells of {self.study.name} can run here{beside}"
+        asked = (
+            len(self.heads) * len(self.corpora) * sum(column.published is not None for column in self.columns)
+        )
+        of = f"{asked} cells asked for" if asked < self.study.cells else f"{asked} cells"
+        return f"{cells} of the {of} of {self.study.name} can run here{beside}"
 
     def to_do(self, places: Sequence[str] = ()) -> list[str]:
         """What is missing and the commands that get it, ready to be pasted.
@@ -148,7 +152,7 @@ def make_plan(
             state[corpus.name, column.folder] = _state(corpus.name in known, row, possible, trained)
             if state[corpus.name, column.folder] in (TRAINED, READY):
                 jobs.append(Job(manifests[corpus.name], column, possible))
-    notes = tuple(line for column in columns for line in (column.doubt, *column.notes) if line)
+    notes = tuple(line for column in columns for line in column.remarks)
     if options.split.kind != SplitOptions().kind:
         notes += (f"split {options.split.kind}: the paper's is {SplitOptions().kind}",)
     notes += _other_corpora(corpora, manifests) + _heads_left_out(heads, jobs)
