@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from ser_cache.errors import ResultsError
 from ser_cache.paired import ComparisonOptions, Difference, McNemar, mcnemar, paired_bootstrap
 from ser_cache.results import Run, read_predictions
+from ser_cache.results.contents import damaged
 from ser_cache.statistics import MINIMUM_SPEAKERS
 
 __all__ = ["Change", "Comparison", "ComparisonOptions", "Difference", "McNemar", "changes", "compare_runs"]
@@ -200,7 +201,7 @@ def _answers(run: Run, classes: Sequence[str]) -> _Answers:
             truth, predicted = number[row["truth"]], number[row["predicted"]]
             scores = [(place, float(row[column])) for place, column in columns]
         except (KeyError, ValueError, TypeError) as error:
-            raise _damaged(run, f"its prediction for {name!r} cannot be read") from error
+            raise damaged(run.folder, f"its prediction for {name!r} cannot be read") from error
         said = found.predicted.setdefault(name, {})
         if seed in said:
             raise ResultsError(
@@ -214,12 +215,8 @@ def _answers(run: Run, classes: Sequence[str]) -> _Answers:
             total[place] += score
     for name, said in found.predicted.items():
         if said.keys() != set(found.seeds):
-            raise _damaged(run, f"not every seed has a prediction for {name!r}")
+            raise damaged(run.folder, f"not every seed has a prediction for {name!r}")
     return found
-
-
-def _damaged(run: Run, what: str) -> ResultsError:
-    return ResultsError(f"the run {run.folder} is damaged ({what}); delete it, or repeat it with --force.")
 
 
 def _check_comparable(first: Run, second: Run) -> None:
