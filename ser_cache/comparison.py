@@ -97,6 +97,7 @@ def compare_runs(first: Run, second: Run, options: ComparisonOptions | None = No
     by_speaker = len(speakers) >= MINIMUM_SPEAKERS
     row = {speaker: number for number, speaker in enumerate(speakers)}
     units = np.array([row[ours.speaker[name]] for name in common]) if by_speaker else np.arange(len(common))
+    drawn = "speakers" if by_speaker else "utterances"
     counts = [_counts(answers.of(common), truth, units, len(classes)) for answers in (ours, theirs)]
     return Comparison(
         first=first.folder.name,
@@ -105,12 +106,15 @@ def compare_runs(first: Run, second: Run, options: ComparisonOptions | None = No
         utterances=len(common),
         left_out=left_out,
         speakers=len(speakers),
-        drawn="speakers" if by_speaker else "utterances",
+        drawn=drawn,
         seeds=(len(ours.seeds), len(theirs.seeds)),
         changes=changes(first, second),
-        differences=paired_bootstrap(counts[0], counts[1], options),
+        differences=paired_bootstrap(counts[0], counts[1], options, drawn),
         mcnemar=mcnemar(ours.joint(common) == truth, theirs.joint(common) == truth),
-        notes=_notes(left_out, len(speakers), (len(ours.seeds), len(theirs.seeds))),
+        notes=(
+            *_data_note(first, second),
+            *_notes(left_out, len(speakers), (len(ours.seeds), len(theirs.seeds))),
+        ),
         options=options,
     )
 
@@ -121,15 +125,30 @@ def changes(first: Run, second: Run) -> tuple[Change, ...]:
     The digests of features and splits are left out where a named setting explains them.
     """
     ours, theirs = (_flat(run.config.to_json()) for run in (first, second))
+    return tuple(Change(_plain(name), ours.get(name), theirs.get(name)) for name in _differing(ours, theirs))
+
+
+def _differing(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
+    """The settings, flat, that have two values and are not explained by another that has."""
     differing = [name for name in {**ours, **theirs} if ours.get(name) != theirs.get(name)]
     explained = {"data.manifest"} if "corpus" in differing else set()
     if "backbone" in differing:
         explained.add("data.fingerprint")
     if any(name.startswith("split.") for name in differing):
         explained.add("data.splits")
-    return tuple(
-        Change(_plain(name), ours.get(name), theirs.get(name)) for name in differing if name not in explained
-    )
+    return [name for name in differing if name not in explained]
+
+
+def _data_note(first: Run, second: Run) -> tuple[str, ...]:
+    """That the runs were made from other data, which their settings do not show."""
+    ours, theirs = (_flat(run.config.to_json()) for run in (first, second))
+    differing = [_plain(name) for name in _differing(ours, theirs) if name.startswith("data.")]
+    if not differing:
+        return ()
+    older = "first" if first.written < second.written else "second"
+    which = "" if first.written == second.written else f"; the {older} is the older"
+    what = ", ".join(differing)
+    return (f"the runs were made from different data ({what}), and not their settings alone differ{which}",)
 
 
 _PLAIN = {

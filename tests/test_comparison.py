@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 from sklearn.metrics import f1_score
-from small_runs import CLASSES, Entry
+from small_runs import CLASSES, Entry, as_earlier_version, small_config
 
 from ser_cache.comparison import ComparisonOptions, compare_runs
 from ser_cache.errors import ResultsError
@@ -15,7 +15,6 @@ from ser_cache.paired import mcnemar, paired_bootstrap
 from ser_cache.results import (
     HEADLINE,
     FoldPredictions,
-    RunConfig,
     RunData,
     TrainedModel,
     read_run,
@@ -24,21 +23,6 @@ from ser_cache.results import (
 from ser_cache.splits import Split
 
 QUICK = ComparisonOptions(draws=400)
-
-
-def config(**changes):
-    whole = RunConfig(
-        corpus="emovo",
-        backbone="xls-r",
-        head="linear",
-        layers=(24,),
-        classes=CLASSES,
-        split={"kind": "loso"},
-        protocol={"name": "dasaro2024", "training": {"learning_rate": 0.0005, "epochs": 30}},
-        seeds=(0, 1),
-        data=RunData("f" * 64, "m" * 64, "s" * 64),
-    )
-    return replace(whole, **changes)
 
 
 def corpus(speakers=5, each=12):
@@ -53,7 +37,7 @@ def corpus(speakers=5, each=12):
 
 def run_of(folder, rows, skill=0.5, number=1, **changes):
     """A run whose models are right about as often as ``skill`` says; one fold a speaker."""
-    made = config(**changes)
+    made = small_config(**changes)
     models = []
     for seed in made.seeds:
         rng = np.random.default_rng([number, seed])

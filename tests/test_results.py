@@ -4,18 +4,19 @@ import csv
 import json
 import subprocess
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
 from sklearn.metrics import f1_score, precision_recall_fscore_support
+from small_runs import CLASSES, Entry, as_earlier_version, small_config
 
 from ser_cache.errors import ResultsError
 from ser_cache.manifest import Utterance
 from ser_cache.results import (
     FoldPredictions,
-    RunConfig,
     RunData,
     TrainedModel,
     find,
@@ -29,32 +30,13 @@ from ser_cache.results import (
 )
 from ser_cache.splits import Split
 
-CLASSES = ("anger", "fear", "neutral")
 SPLITS = [
-    Split(fold, train=("x-0",), validation=("y-0",), test=(f"{fold}-0", f"{fold}-1"), speaker_disjoint=True)
+    Split(fold, train=("x-0",), validation=("y-0",), test=tuple(f"{fold}-{n}" for n in range(6)), speaker_disjoint=True)
     for fold in ("s0", "s1", "s2")
 ]
 
 
-@dataclass(frozen=True)
-class Entry:
-    epoch: int
-    train_loss: float
-
-
-def config(**changes):
-    whole = RunConfig(
-        corpus="emovo",
-        backbone="whisper-base+full",
-        head="multilayer",
-        layers=(1, 2),
-        classes=CLASSES,
-        split={"kind": "loso"},
-        protocol={"name": "dasaro2024", "training": {"betas": [0.9, 0.98]}},
-        seeds=(0, 1),
-        data=RunData("f" * 64, "m" * 64, "s" * 64),
-    )
-    return replace(whole, **changes)
+config = partial(small_config, backbone="whisper-base+full", head="multilayer")
 
 
 def predictions(folds=("s0", "s1", "s2"), seeds=(0, 1), each=6):
@@ -98,6 +80,7 @@ def test_a_run_reads_back_as_it_was_written(tmp_path):
     assert sorted(path.name for path in run.folder.iterdir()) == [
         "config.json",
         "environment.json",
+        "files.json",
         "layer_weights.json",
         "log.csv",
         "metrics.json",
@@ -224,7 +207,7 @@ def test_good_stale_and_absent_runs_are_told_apart(tmp_path):
     run = write(tmp_path)
     assert find(tmp_path, config()).state == "good"
     assert find(tmp_path, config()).run == run
-    other = find(tmp_path, config(data=RunData("0" * 64, "m" * 64, "0" * 64)))
+    other = find(tmp_path, config(data=RunData("0" * 64, "e" * 64, "0" * 64)))
     assert (other.state, other.run, other.difference) == ("stale", run, "fingerprint, splits")
     assert find(tmp_path, config(seeds=(0, 1, 2))).state == "absent"
     assert find(tmp_path, config(head="linear")).state == "absent"

@@ -1,8 +1,8 @@
 """The files in a run's folder: their names, and the one place that checks them before anybody reads them.
 
 ``files.json`` lists the size and the SHA-256 of every other file. Sizes are compared whenever a run is
-opened, which costs next to nothing; a file's hash when its content is wanted. Runs of earlier versions have no
-such list: of theirs it is known only that the files are there and can be read.
+opened, which costs next to nothing; a file's hash when its content is wanted. Runs of earlier versions have
+no such list: of theirs it is known only that the files are there and can be read.
 """
 
 from __future__ import annotations

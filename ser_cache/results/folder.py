@@ -1,4 +1,4 @@
-"""Run folders, read: found by their configuration, told apart when stale, checked before they are believed."""
+"""Run folders, read: found by their configuration, told apart when stale, checked before believed."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Run:
 
     @property
     def written(self) -> str:
-        """When, in ISO 8601, UTC; empty, which sorts before all others, where an earlier version did not say."""
+        """When, in ISO 8601, UTC; empty, which sorts first, where an earlier version did not say."""
         return str(self.environment.get("written", ""))
 
 
