@@ -39,7 +39,7 @@ def small_config(**changes: object) -> RunConfig:
 
 
 def as_earlier_version(run: Run) -> Run:
-    """A run without the list of its files, as versions wrote it that listed none; content is taken as it is."""
+    """A run without the list of its files, as earlier versions wrote it: content is taken as it is."""
     (run.folder / "files.json").unlink()
     return run
 
