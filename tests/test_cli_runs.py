@@ -122,8 +122,8 @@ def test_a_run_whose_choices_have_a_newer_one_on_other_data_is_marked_as_stale(r
     out = capsys.readouterr().out
     (row,) = [row for row in rows_of(out) if " yes " in row]
     assert relabelled.folder.name.rpartition("-")[2][:6] not in row
-    assert "stale: the same choices have a newer run on other data" in out
-    for shape, says in (("markdown", "Stale: the same"), ("latex", "Stale: the same")):
+    assert "stale: a newer run of the same choices is on other data" in out
+    for shape, says in (("markdown", "Stale: a newer run"), ("latex", "Stale: a newer run")):
         assert run(["runs", "--format", shape]) == 0
         assert says in capsys.readouterr().out
     assert run(["runs", "--format", "json", "--sort", "stale"]) == 0
@@ -142,7 +142,7 @@ def test_stale_runs_are_listed_alone_or_left_out(runs, relabelled, capsys):
     assert run(["runs", "--stale"]) == 0
     out = capsys.readouterr().out
     assert len(rows_of(out)) == 1
-    assert "stale: the same choices" in out
+    assert "stale: a newer run" in out
     assert run(["runs", relabelled.folder.name, "--stale"]) == 1
     assert "RUN names one run" in last_line(capsys)
 

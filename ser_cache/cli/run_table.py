@@ -37,7 +37,7 @@ COLUMNS = {
 """Of `ser probe`: heading -> how it gives way in a narrow terminal."""
 PERCENT = "percent; mean over seeds ± standard deviation where there are several"
 NAMES = "UA: unweighted accuracy (mean recall), WA: accuracy, w. F1: weighted F1"
-STALE = "stale: the same choices have a newer run on other data (labels, audio, features or splits)"
+STALE = "stale: a newer run of the same choices is on other data (labels, audio, features)"
 
 
 @dataclass(frozen=True)

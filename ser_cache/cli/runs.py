@@ -40,7 +40,7 @@ SOME_FAILED = 3
 @click.option(
     "--stale/--no-stale",
     default=None,
-    help="Only, or without, those that the same choices on newer data have replaced [default: both].",
+    help="Only runs that a newer one on other data replaces, or all but those [default: all].",
 )
 @click.option("--sort", "key", default="", help="A column of any format; scores best first [default: names].")
 @click.option("--reverse", is_flag=True, help="The other way round.")

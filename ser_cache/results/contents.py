@@ -87,7 +87,7 @@ def open_contents(folder: Path) -> Contents:
     for name, (size, _) in listed.items():
         found = (folder / name).stat().st_size
         if found != size:
-            raise damaged(folder, f"{name} has {found:,} bytes, of which {size:,} were written")
+            raise damaged(folder, f"{name} has {found:,} bytes, and {size:,} were written")
     return Contents(folder, {name: digest for name, (_, digest) in listed.items()})
 
 
