@@ -5,6 +5,7 @@ Nothing here knows the cache's files; :class:`Features` is all that is asked of 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
@@ -16,6 +17,7 @@ from ser_cache.packing import FeatureSource, Fill, PackedFeatures, StreamedFeatu
 from ser_cache.standardising import Moments, moments
 
 _SHARE_OF_GPU = 0.5  # of its free memory may hold features; the rest is for batches and models
+_SHARE_OF_MEMORY = 0.25  # of all memory may hold time means; a tenth of that is rarely needed
 
 
 class Digest(Protocol):
@@ -61,6 +63,7 @@ class Features(Protocol):
     def announce(self, indices: NDArray[np.int64], layers: Sequence[int] | None = None) -> None: ...  # noqa: D102
     def mean(self, layer: int) -> NDArray[np.float32]: ...  # noqa: D102
     def std(self, layer: int) -> NDArray[np.float32]: ...  # noqa: D102
+    def means(self, indices: NDArray[np.int64], layers: Sequence[int]) -> NDArray[np.float32]: ...  # noqa: D102
 
 
 def open_source(
@@ -72,16 +75,16 @@ def open_source(
         features: the cached features.
         layers: which, ascending; a batch holds them in this order.
         device: where to train. Frames stay on a GPU where they fit, else they come from the memory map.
-        pooled: time means instead of frames, for heads that pool first.
+        pooled: time means instead of frames, for heads that pool first. They are held in memory unless they
+            would take a quarter of it.
     """
     if pooled:
-        means = np.stack([features.mean(layer) for layer in layers])
-        return PackedFeatures(torch.from_numpy(means).to(device), np.ones(len(features.ids), dtype=np.int64))
+        return _open_means(features, layers, device)
     lengths = features.frames
     averaged = features.frame_average > 1
     if device.type == "cuda":
         size = int(lengths.sum()) * len(layers) * features.width * _stored(features).itemsize
-        if size < _SHARE_OF_GPU * torch.cuda.mem_get_info(device)[0]:
+        if size < _room_for_features(device):
             sizes = [features.group_sizes(index) for index in range(len(lengths))] if averaged else None
             return PackedFeatures(
                 _on_device(features, layers, device), lengths, np.concatenate(sizes) if sizes else None
@@ -96,6 +99,29 @@ def open_source(
         _stored(features),
         announce=lambda indices: features.announce(indices, layers),
     )
+
+
+def _open_means(features: Features, layers: Sequence[int], device: torch.device) -> FeatureSource:
+    """Time means, each as an utterance of one frame; in memory where they fit."""
+    count = len(features.ids)
+    one_each = np.ones(count, dtype=np.int64)
+    if len(layers) * count * features.width * torch.float32.itemsize < _room_for_features(device):
+        means = torch.empty((len(layers), count, features.width), device=device)
+        for kept, layer in zip(means, layers, strict=True):  # one by one: never all of them twice
+            kept.copy_(torch.from_numpy(features.mean(layer)))
+        return PackedFeatures(means, one_each)
+
+    def fill(indices: NDArray[np.int64], out: torch.Tensor) -> None:
+        out.copy_(torch.from_numpy(features.means(indices, layers)))
+
+    return StreamedFeatures(fill, one_each, len(layers), features.width, device)
+
+
+def _room_for_features(device: torch.device) -> float:
+    """Bytes that features may take on a device."""
+    if device.type == "cuda":
+        return _SHARE_OF_GPU * torch.cuda.mem_get_info(device)[0]
+    return _SHARE_OF_MEMORY * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def _stored(features: Features) -> torch.dtype:

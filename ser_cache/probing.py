@@ -14,7 +14,7 @@ import numpy as np
 
 from ser_cache.devices import choose_device
 from ser_cache.environment import environment
-from ser_cache.errors import TrainingError
+from ser_cache.errors import SplitError, TrainingError
 from ser_cache.feature_sources import Features, open_source
 from ser_cache.files import sha256_of_value
 from ser_cache.fold_training import FoldTraining, Meter, Progress, Task, TrainedFold
@@ -34,11 +34,19 @@ from ser_cache.results import (
     summarise,
     write_run,
 )
-from ser_cache.splits import SIDES, Split, SplitOptions, make_splits, split_config, warnings
+from ser_cache.splits import (
+    SIDES,
+    Split,
+    SplitOptions,
+    check_split,
+    make_splits,
+    split_config,
+    warnings,
+)
 from ser_cache.standardising import check_standardisation
 
 if TYPE_CHECKING:
-    from ser_cache.manifest import Manifest
+    from ser_cache.manifest import Manifest, Utterance
 
 __all__ = ["Features", "ProbeOptions", "Progress", "RunSummary", "probe"]
 
@@ -155,7 +163,9 @@ def _prepare(features: Features, manifest: Manifest, options: ProbeOptions) -> T
         raise TrainingError("no seed was given; use --seeds 1 or more.")
     number = {emotion: place for place, emotion in enumerate(classes)}
     labels = np.array([number[utterance.emotion] for utterance in utterances], dtype=np.int64)
-    notes = _left_out(features, len(by_id)) + warnings(whole, manifest.utterances, options.split)
+    for split in splits:
+        _check_held(split, utterances, features)
+    notes = _left_out(features, manifest, classes) + warnings(splits, utterances, options.split)
     return Task(utterances, classes, labels, splits, notes)
 
 
@@ -165,14 +175,35 @@ def _held(split: Split, ids: Set[str]) -> Split:
     return replace(split, train=train, validation=validation, test=test)
 
 
-def _left_out(features: Features, utterances: int) -> tuple[str, ...]:
-    missing = utterances - len(features.ids)
+def _check_held(split: Split, utterances: Sequence[Utterance], features: Features) -> None:
+    """Refuse a fold that failed extractions left without a side or an emotion, before others are trained."""
+    try:
+        check_split(split, utterances)
+    except SplitError as error:
+        name, reason = next(iter(features.failed.items()), ("none", "unknown"))
+        raise TrainingError(
+            f"{features.backbone}/{features.corpus}, {error} Extraction failed for {len(features.failed)} "
+            f"utterances, for instance {name} ({reason}): mend the audio and run `ser extract` again, or "
+            "take them out of the manifest."
+        ) from error
+
+
+def _left_out(features: Features, manifest: Manifest, classes: Sequence[str]) -> tuple[str, ...]:
+    """What failed extractions cost: utterances, and emotions that none is left of."""
+    total = len(manifest.utterances)
+    missing = total - len(features.ids)
     if not missing:
         return ()
     example = next((f", for instance {name}: {reason}" for name, reason in features.failed.items()), "")
     are = "utterance is" if missing == 1 else "utterances are"
+    lost = [
+        f"{features.backbone}: no utterance of {emotion} is left, so it is not among the classes"
+        for emotion in manifest.emotions
+        if emotion not in classes
+    ]
     return (
-        f"{features.backbone}: {missing} of {utterances} {are} left out because extraction failed{example}",
+        f"{features.backbone}: {missing} of {total} {are} left out because extraction failed{example}",
+        *lost,
     )
 
 

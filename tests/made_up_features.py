@@ -53,6 +53,9 @@ class Features:
         place = self.layers.index(layer)
         return np.stack([states[place].astype(np.float32).mean(axis=0) for states in self.states])
 
+    def means(self, indices, layers):
+        return np.stack([self.mean(layer)[indices] for layer in layers])
+
     def std(self, layer):
         place = self.layers.index(layer)
         return np.stack([states[place].astype(np.float32).std(axis=0) for states in self.states])

@@ -136,6 +136,22 @@ def test_a_benchmark_runs_without_data(script, tmp_path, capsys, monkeypatch, na
     assert says in capsys.readouterr().out
 
 
+def test_the_linear_head_from_a_cache_differs_by_rounding_alone_from_that_of_frames(corpus, script, capsys):
+    model = save_whisper(corpus.home / "random")
+    places = corpus.arguments[:4]
+    for codec in ("fp32", "int8"):
+        assert cli.run(["extract", "--model", str(model), "--codec", codec, *places]) == 0
+    folders = [str(corpus.home / "c" / f"random+{codec}" / "tones") for codec in ("fp32", "int8")]
+    capsys.readouterr()
+    script("pooled_linear").main([str(corpus.home / "m" / "tones.csv"), *folders])
+    exact, rough = (line.strip("| ").split(" | ") for line in capsys.readouterr().out.splitlines()[-2:])
+    assert [exact[0], rough[0]] == ["random+fp32", "random+int8"]
+    # The time means are kept in float32: that is the bound, not the 1e-9 of the heads themselves in float64.
+    assert 0 < float(exact[2]) < 1e-5 * max(1.0, float(exact[1]))
+    assert exact[4] == "0.00 %"
+    assert float(exact[2]) < float(rough[2]) < 0.5
+
+
 def test_one_pass_is_measured_against_everything_else(corpus, script, capsys, tmp_path):
     probing = script("probing")
     model = save_whisper(tmp_path / "small-whisper")
@@ -211,3 +227,13 @@ def test_memory_is_watched_in_processes_of_their_own(script, monkeypatch, capsys
     said = capsys.readouterr().out
     assert "| corpus x2 |" in said
     assert "ratio of the peaks" in said
+
+
+@pytest.mark.slow
+def test_memory_of_probing_is_watched_in_processes_of_their_own(script, monkeypatch, capsys):
+    words = ["--sizes", "80", "160", "--layers", "2", "--width", "8"]
+    monkeypatch.setattr("sys.argv", ["probing_memory", *words])
+    script("probing_memory").main()
+    said = capsys.readouterr().out
+    assert "| frames | 160 |" in said
+    assert "| time means | 160 |" in said

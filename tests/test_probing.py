@@ -357,3 +357,48 @@ def test_while_a_batch_is_trained_on_the_next_is_fetched(tmp_path):
     epochs, folds = QUICK.training.epochs, len(splits)
     batches = QUICK.training.batches(len(splits[0].train))
     assert len(features.announced) >= epochs * folds * (batches - 1)
+
+
+@pytest.mark.parametrize(
+    ("failed", "kind", "expected"),
+    [
+        (lambda u: u.speaker == "s4", "loso", "fold 's3': no utterance is left for the validation side"),
+        (lambda u: u.emotion == "fear" and u.speaker != "s4", "loso", "no training utterance of fear"),
+    ],
+)
+def test_a_fold_emptied_by_failures_is_refused_before_any_is_trained(tmp_path, failed, kind, expected):
+    rows = utterances()
+    features = Features(rows, failed={u.id: "no audio" for u in rows if failed(u)})
+    told: list[Progress] = []
+    with pytest.raises(TrainingError, match=expected) as caught:
+        probe(features, Manifest("toy", rows), replace(LOSO, split=SplitOptions(kind)), tmp_path, told.append)
+    assert "mend the audio" in str(caught.value)
+    assert not told
+
+
+def test_an_emotion_lost_to_failures_is_named(tmp_path):
+    rows = utterances()
+    features = Features(rows, failed={u.id: "no audio" for u in rows if u.emotion == "fear"})
+    (summary,) = probe(features, Manifest("toy", rows), replace(LOSO, heads=("linear",)), tmp_path)
+    assert any("no utterance of fear is left" in line for line in summary.warnings)
+
+
+def test_an_emotion_that_failures_took_from_a_test_side_is_named_with_its_fold(tmp_path):
+    rows = utterances()
+    failed = {u.id: "no audio" for u in rows if u.emotion == "fear" and u.speaker == "s2"}
+    (summary,) = probe(
+        Features(rows, failed=failed), Manifest("toy", rows), replace(LOSO, heads=("linear",)), tmp_path
+    )
+    assert any("no fear on the test side of 1 of 5 folds (s2)" in line for line in summary.warnings)
+
+
+def test_time_means_too_large_for_memory_are_streamed_to_the_same_result(tmp_path, monkeypatch):
+    rows = utterances()
+    options = replace(LOSO, heads=("linear",), layers=(0, 2))
+    held = probe(Features(rows), Manifest("toy", rows), options, tmp_path / "held")
+    monkeypatch.setattr("ser_cache.feature_sources._SHARE_OF_MEMORY", 0.0)
+    streamed = probe(Features(rows), Manifest("toy", rows), options, tmp_path / "streamed")
+    for one, other in zip(held, streamed, strict=True):
+        assert one.folder.name == other.folder.name
+        for name in ("predictions.csv", "weights.safetensors"):
+            assert (one.folder / name).read_bytes() == (other.folder / name).read_bytes()

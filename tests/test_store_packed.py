@@ -294,3 +294,16 @@ def test_a_layer_that_is_not_cached_cannot_be_announced(tmp_path):
     cached = open_features(folder_in(tmp_path), [utterance(name) for name in NAMES])
     with cached, pytest.raises(CacheError, match="layer 99"):
         cached.announce([0], [99])
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    indices=st.lists(st.integers(-len(NAMES), len(NAMES) - 1), max_size=12),
+    layers=st.none() | st.lists(st.sampled_from(LAYERS), max_size=8),
+)
+def test_means_of_some_utterances_are_those_of_all(folder, indices, layers):
+    with open_features(folder, [utterance(name) for name in reversed(NAMES)]) as cached:
+        wanted = cached.layers if layers is None else layers
+        expected = [cached.mean(layer)[np.array(indices, dtype=int)] for layer in wanted]
+        found = cached.means(indices, layers)
+        np.testing.assert_array_equal(found, np.reshape(expected, found.shape))

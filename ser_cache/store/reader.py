@@ -267,6 +267,19 @@ class CachedFeatures:
         """Population standard deviations over time of one layer, as `mean`: (utterances, width)."""
         return self._pooled("std", layer)
 
+    def means(
+        self, indices: Sequence[int] | NDArray[np.integer[Any]], layers: Sequence[int] | None = None
+    ) -> NDArray[np.float32]:
+        """As `mean`, of some utterances and layers alone: (layers, utterances, width)."""
+        places = [self._layer(layer) for layer in (self.layers if layers is None else layers)]
+        chosen = as_indices(indices)
+        values = np.empty((len(places), len(chosen), self.width), dtype=np.float32)
+        for part in np.unique(self._rows[chosen, 0]).tolist():
+            there = np.flatnonzero(self._rows[chosen, 0] == part)
+            rows = self._dataset(part, self._fields["mean"])[self._rows[chosen[there], 1]]
+            values[:, there] = rows[:, places].swapaxes(0, 1)
+        return values
+
     def require(self, fingerprint: Fingerprint) -> None:
         """Check that these features are the ones that something (a trained run) was made from.
 
