@@ -227,8 +227,9 @@ class SuperbHead(SoftmaxMixing, LinearHead):
 class PepinoHead(Head):
     """An average of the layers 0..L, two per-frame blocks of Dropout, Linear, ReLU, then mean, Linear to k.
 
-    Pepino et al. 2021: the layers' weights are their absolute values over their sum, and start equal. In the
-    study's code dropout comes before each Linear, so first on the averaged features.
+    Pepino et al. 2021: the layers' weights are their absolute values over their sum, and start equal. Where
+    the study's code has dropout (docs/probing.md), the library that it is built with puts it before each
+    Linear (mrpep/dienen, unfolders.py, 0181795b), so first on the averaged features.
     """
 
     mixes = True

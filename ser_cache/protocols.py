@@ -79,6 +79,8 @@ PROTOCOLS: dict[str, Protocol] = {
                 "PEFT-SER adds noise and time masks to the audio, which a cache cannot",
                 "PEFT-SER trains with the frozen backbone's dropout on, which a cache cannot",
                 "PEFT-SER hears the first 6 s of a clip: extract with --max-seconds 6",
+                "PEFT-SER feeds waveforms as they are: extract with --normalise no",
+                "PEFT-SER hears the first channel of a clip, extraction averages all",
             ),
         ),
         Protocol(
@@ -101,6 +103,8 @@ PROTOCOLS: dict[str, Protocol] = {
                 "standardised by speaker, all clips of a test speaker are needed at once, as in the study",
                 "the study cuts clips to 5 s (RAVDESS) or 8 s (IEMOCAP): extract with --max-seconds",
                 "parameters start as torch's do (Kaiming), not as Keras's (Glorot, biases 0)",
+                # Which files and commits: docs/probing.md.
+                "dropout 0.2 is in the study's code, but not in the configuration that its script names",
             ),
         ),
         Protocol(

@@ -19,6 +19,7 @@ from ser_cache.backbones.registry import BACKBONES
 from ser_cache.cli import ser
 from ser_cache.corpora import CORPORA
 from ser_cache.errors import UnknownNameError
+from ser_cache.heads import head_kind
 from ser_cache.importing.naming import NamePattern
 from ser_cache.manifest import CANONICAL_EMOTIONS
 from ser_cache.protocols import protocol_named
@@ -34,6 +35,7 @@ from ser_cache.reproduction import (
     plan_table,
     run_job,
 )
+from ser_cache.reproduction.columns import MIXING
 from ser_cache.results import read_run, summarise
 from ser_cache.splits import SplitOptions, split_config
 from ser_cache.store import open_features
@@ -265,6 +267,60 @@ def test_another_last_layer_is_not_compared(tmp_path):
     cache_features(tmp_path / "cache", "whisper-small", emovo, layers=(0, 1, 2))
     made = plan(tmp_path, [emovo], models=("whisper-small",))
     assert "the last layer cached of whisper-small is 2, that of whisper-small is 12" in made.columns[0].doubt
+
+
+def test_a_mixing_head_over_some_of_the_layers_is_not_compared_and_the_others_are(tmp_path):
+    emovo = manifest("emovo")
+    cache_features(tmp_path / "cache", "whisper-small", emovo, layers=(6, 12))
+    made = plan(tmp_path, [emovo], models=("whisper-small",))
+    assert made.columns[0].doubt == ""
+    assert "lacks 10 of the layers 1 to 12 (1-5, 7-11)" in printed(plan_table(made))
+    results = {
+        ("emovo", "whisper-small", head): summarise(
+            save_run(tmp_path / "runs", backbone="whisper-small", head=head, layers=layers)
+        )
+        for head, layers in (("linear", (12,)), ("multilayer", (6, 12)))
+    }
+    linear, multilayer = head_table(made, results).rows
+    assert "n/a" not in linear
+    assert multilayer[-2:] == ("n/a", "n/a")
+
+
+@pytest.mark.parametrize("layers", [tuple(range(13)), tuple(range(1, 13))])
+def test_layer_0_is_not_missed_by_a_head_that_does_not_read_it(tmp_path, layers):
+    emovo = manifest("emovo")
+    cache_features(tmp_path / "cache", "whisper-small", emovo, layers=layers)
+    (column,) = plan(tmp_path, [emovo], models=("whisper-small",)).columns
+    assert [column.doubt_about(head) for head in STUDY.heads] == ["", "", ""]
+
+
+def test_one_corpus_with_fewer_layers_is_enough_for_a_doubt(tmp_path):
+    emovo, emodb = manifest("emovo"), manifest("emodb")
+    cache_features(tmp_path / "cache", "whisper-small", emovo)
+    cache_features(tmp_path / "cache", "whisper-small", emodb, layers=(*range(1, 4), *range(5, 13)))
+    (column,) = plan(tmp_path, [emovo, emodb], models=("whisper-small",)).columns
+    assert "lacks 1 of the layers 1 to 12 (4)" in column.doubt_about("multilayer")
+
+
+def test_the_heads_that_mix_are_known():
+    assert {head for head in STUDY.heads if head_kind(head).mixes} == set(MIXING)
+
+
+@pytest.mark.parametrize(
+    ("storage", "says"),
+    [
+        ({"codec": "int8"}, "stored in int8"),
+        ({"frame_average": 4}, "stored as means of 4 frames"),
+        ({"codec": "int8", "tier": "pooled"}, ""),
+        ({}, ""),
+    ],
+)
+def test_what_is_stored_with_a_loss_is_noted(tmp_path, storage, says):
+    emovo = manifest("emovo")
+    cache_features(tmp_path / "cache", "whisper-small", emovo, finished=0, **storage)
+    notes = printed(plan_table(plan(tmp_path, [emovo], models=("whisper-small",))))
+    assert says in notes
+    assert ("stored" in notes) == bool(says)
 
 
 def test_a_further_backbone_stands_beside_without_a_published_figure(tmp_path):

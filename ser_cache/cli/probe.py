@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ser_cache.manifest import Manifest
     from ser_cache.probing import ProbeOptions
     from ser_cache.results import RunSummary
+    from ser_cache.store import CachedFeatures
 
 Job = tuple["Manifest", str]
 """A corpus, and a backbone's folder in the cache."""
@@ -37,7 +38,7 @@ Job = tuple["Manifest", str]
     metavar="linear|nonlinear|multilayer|superb|pepino|all",
     default=("all",),
     show_default=True,
-    help="Repeatable; all are those of the protocol.",
+    help="Repeatable; all are those of the protocol, and any that are named beside it.",
 )
 @click.option("--model", "models", multiple=True, help="A backbone in the cache; repeatable [default: all].")
 @click.option("--corpus", "corpora", multiple=True, help="Repeatable [default: all that are cached].")
@@ -96,11 +97,12 @@ def probe(
     from ser_cache.splits import SplitOptions
 
     where = settings.locate(manifests, cache, runs)
+    followed = changed_protocol(protocol_named(protocol), changes)
     options = ProbeOptions(
-        heads=() if "all" in heads else heads,
+        heads=_heads(heads, followed.heads),
         split=SplitOptions(kind=split, seed=split_seed, folds=folds),
         seeds=tuple(range(seeds)),
-        protocol=changed_protocol(protocol_named(protocol), changes),
+        protocol=followed,
         device=device,
         force=force,
     )
@@ -109,7 +111,7 @@ def probe(
     summaries: list[RunSummary] = []
 
     def probe_one(job: Job) -> int:
-        summaries.extend(_probe_one(where, *job, options, layers, places))
+        summaries.extend(_probe_one(where, *job, options, heads, layers, places))
         return 0
 
     try:
@@ -175,10 +177,11 @@ def _probe_one(
     manifest: Manifest,
     backbone: str,
     options: ProbeOptions,
+    named: Sequence[str],
     layers: Sequence[str],
     places: Sequence[str],
 ) -> list[RunSummary]:
-    """Train one corpus's heads; where none is named, those that its features suffice for."""
+    """Train one corpus's heads; those that were not named only where its features suffice for them."""
     from ser_cache.heads import head_kind
     from ser_cache.probing import Progress, probe
     from ser_cache.store import open_features
@@ -187,9 +190,11 @@ def _probe_one(
         open_features(where.cache / backbone / manifest.corpus, manifest.utterances, places) as features,
         screen.bar(f"{manifest.corpus} {backbone}", 1) as bar,
     ):
-        options = replace(options, layers=_layers(layers, features.layers))
-        if not options.heads and features.tier == "pooled":
-            heads = tuple(head for head in options.chosen_heads if head_kind(head).pools_first)
+        options = replace(options, layers=_layers(layers, features))
+        heads = options.chosen_heads
+        if features.tier == "pooled":
+            heads = tuple(head for head in heads if head in named or head_kind(head).pools_first)
+        if heads != options.chosen_heads:
             if not heads:
                 raise SettingsError(
                     f"{manifest.corpus}: {backbone} keeps time means only, and the heads of "
@@ -207,11 +212,21 @@ def _probe_one(
         return probe(features, manifest, options, where.runs, show)
 
 
-def _layers(wanted: Sequence[str], cached: Sequence[int]) -> tuple[int, ...]:
-    """Layer numbers from the command line."""
-    if "all" in wanted:
-        return tuple(cached)
-    unknown = [text for text in wanted if not text.isdecimal()]
-    if unknown:
-        raise SettingsError(f"--layer {unknown[0]} is no layer; give a number, or all.")
-    return tuple(map(int, wanted))
+def _heads(wanted: Sequence[str], of_protocol: Sequence[str]) -> tuple[str, ...]:
+    """Heads from the command line, each once; "all" are the protocol's, and come first."""
+    named = [head for head in wanted if head != "all"]
+    return tuple(dict.fromkeys([*(of_protocol if "all" in wanted else ()), *named]))
+
+
+def _layers(wanted: Sequence[str], features: CachedFeatures) -> tuple[int, ...]:
+    """Layer numbers from the command line, each of which is cached; none for none."""
+    numbers = [text for text in wanted if text != "all"]
+    for text in numbers:
+        if not text.isdecimal():
+            raise SettingsError(f"--layer {text} is no layer; give a number, or all.")
+        if int(text) not in features.layers:
+            raise SettingsError(
+                f"{features.backbone}/{features.corpus} has no layer {text}; cached are "
+                f"{', '.join(map(str, features.layers))}."
+            )
+    return tuple(features.layers) if "all" in wanted else tuple(map(int, numbers))

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ser_cache.cli import screen
+from ser_cache.cli.setting import SETTINGS, assigned, parsed, shown, with_settings
+from ser_cache.errors import SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from ser_cache.protocols import Protocol
 
-_INSTEAD = "Instead of the protocol's."
-
 _OPTIONS = (
-    click.option("--epochs", type=click.IntRange(1), help="Passes over the training side, at most."),
-    click.option("--learning-rate", type=click.FloatRange(0, min_open=True), help="Without a search for it."),
+    click.option(
+        "--epochs",
+        type=click.IntRange(1),
+        help="Passes over the training side, at most; instead of a protocol's steps, each is evaluated.",
+    ),
+    click.option(
+        "--learning-rate",
+        type=click.FloatRange(0, min_open=True),
+        help="Without a search for it; with --search, where that starts.",
+    ),
     click.option("--search", type=click.Choice(["none", "beam", "as-printed"]), help="For a learning rate."),
     click.option("--schedule", metavar="none|linear|cosine|plateau", help="Of the learning rate."),
     click.option("--warmup-ratio", type=click.FloatRange(0, 1), help="Share of the steps; linear, cosine."),
@@ -30,11 +37,18 @@ _OPTIONS = (
     click.option("--select", metavar="macro_f1|ua|wa|loss", help="What the best epoch is best in."),
     click.option("--class-weights", metavar="none|inverse", help="In the loss."),
     click.option("--standardise", metavar="none|global|speaker", help="Of the features."),
+    click.option(
+        "--set",
+        "assignments",
+        multiple=True,
+        metavar="NAME=VALUE",
+        help="Any setting that `ser protocols` shows, such as betas=0.9,0.999; repeatable.",
+    ),
 )
 
 
 def training_options(command: Callable[..., int]) -> Callable[..., int]:
-    """Add an option for each setting of a protocol that can be changed by itself."""
+    """Add an option for each setting of a protocol that is often changed, and ``--set`` for any."""
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
@@ -46,115 +60,54 @@ def changed_protocol(protocol: Protocol, changes: Mapping[str, Any]) -> Protocol
     Args:
         protocol: where to start from.
         changes: what :func:`training_options` added to a command, None for what was not given.
+
+    Raises:
+        SettingsError: a value that a setting cannot have, or settings that contradict each other.
+        UnknownNameError: ``--set`` with a setting that there is not.
     """
-    from ser_cache.learning_rate_search import RateSearchOptions
-
-    given = {name: value for name, value in changes.items() if value is not None}
-    result = protocol
-    if "search" in given or "learning_rate" in given:
-        how = given.get("search", "none")
-        search = None if how == "none" else RateSearchOptions(as_printed=how == "as-printed")
-        result = replace(result, search=search)
-    result = replace(
-        result,
-        standardise=given.get("standardise", result.standardise),
-        head=_changed(result.head, given),
-        training=_changed(result.training, given | _derived(result, given)),
-    )
-    if result == protocol:
-        return protocol
-    told = ", ".join(f"{name.replace('_', ' ')} {_short(value)}" for name, value in given.items())
-    return replace(result, name=f"{protocol.name} but {told}")
-
-
-def _changed(options: Any, given: Mapping[str, Any]) -> Any:  # noqa: ANN401 - any of the option classes
-    """An options dataclass with those of its fields that were given."""
-    names = {field.name for field in fields(options)}
-    return replace(options, **{name: value for name, value in given.items() if name in names})
-
-
-def _derived(protocol: Protocol, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Training settings that are not typed as they are kept."""
-    schedule = protocol.training.schedule
-    derived: dict[str, Any] = {
-        "schedule": replace(
-            schedule,
-            name=given.get("schedule", schedule.name),
-            warmup_ratio=given.get("warmup_ratio", schedule.warmup_ratio),
-        )
+    named = {
+        name: parsed(
+            name, str(value), f"{SETTINGS[name].option} {value}"
+        )  # click lets nan through its ranges
+        for name, value in changes.items()
+        if name in SETTINGS and value is not None
     }
-    if "epochs" in given:  # instead of a protocol's steps, which would otherwise go before them
-        derived["steps"] = None
-    if "patience" in given:
-        derived["patience"] = given["patience"] or None
-    return derived
-
-
-def _short(value: object) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    others = assigned(changes.get("assignments") or ())
+    for name in named:
+        if name in others:
+            raise SettingsError(f"{SETTINGS[name].option} and --set {name} are the same; give one of them.")
+    return with_settings(protocol, named | others)
 
 
 @click.command(
-    epilog="Example: ser protocols",
+    epilog="Example: ser protocols superb",
     short_help="Show the settings of published studies.",
 )
-def protocols() -> int:
+@click.argument("name", required=False)
+def protocols(name: str | None) -> int:
     """Show the named protocols: every setting of a study, and what a cache of features cannot redo of it.
 
-    Any setting can be changed by itself in ser probe; the run's protocol is then named accordingly.
+    With a NAME that one alone, and how each of its settings is changed in ser probe; the run's protocol is
+    then named accordingly. A setting without a value is one that the protocol does not look at.
     """
-    from ser_cache.protocols import PROTOCOLS
+    from ser_cache.protocols import PROTOCOLS, protocol_named
 
-    shown = list(PROTOCOLS.values())
-    screen.table(
-        "Protocols",
-        {"setting": "left", **dict.fromkeys(PROTOCOLS, "left")},
-        list(zip(_SETTINGS, *(_column(protocol) for protocol in shown), strict=True)),
-    )
-    for protocol in shown:
+    chosen = list(PROTOCOLS.values()) if name is None else [protocol_named(name)]
+    columns = {"setting": "left", **dict.fromkeys((protocol.name for protocol in chosen), "left")}
+    rows = [(setting, *(_value(protocol, setting) for protocol in chosen)) for setting in SETTINGS]
+    if name is not None:
+        columns["changed with"] = "left"
+        rows = [(*row, SETTINGS[row[0]].option or f"--set {row[0]}=") for row in rows]
+    screen.table("Protocols" if name is None else f"Protocol {name}", columns, rows)
+    for protocol in chosen:
         screen.say(f"{protocol.name}: {protocol.source}")
+        screen.say(f"  heads: {', '.join(protocol.heads)}")
         for line in protocol.differs:
             screen.say(f"  - {line}")
     return 0
 
 
-_SETTINGS = (
-    "heads",
-    "width, dropout",
-    "features",
-    "epochs or steps",
-    "learning rate",
-    "schedule",
-    "weight decay",
-    "betas",
-    "epsilon",
-    "batch",
-    "best epoch by",
-    "patience",
-    "evaluation",
-    "class weights",
-    "clipping",
-)
-
-
-def _column(protocol: Protocol) -> tuple[str, ...]:
-    training, head = protocol.training, protocol.head
-    clipped = [f"norm {training.clip_norm:g}"] if training.clip_norm is not None else []
-    clipped += [f"value {training.clip_value:g}"] if training.clip_value is not None else []
-    return (
-        ", ".join(protocol.heads),
-        f"{head.hidden}, {head.dropout:g}",
-        "as they are" if protocol.standardise == "none" else f"standardised, {protocol.standardise}",
-        f"{training.epochs} epochs" if training.steps is None else f"{training.steps} steps",
-        f"{training.learning_rate:g}" if protocol.search is None else "searched for",
-        training.schedule.name,
-        f"{training.weight_decay:g}",
-        ", ".join(f"{beta:g}" for beta in training.betas),
-        f"{training.epsilon:g}",
-        f"{training.batch_size}{', last dropped' if training.drop_last else ''}",
-        training.select,
-        "-" if training.patience is None else str(training.patience),
-        "every epoch" if training.steps_between == 1 else f"every {training.steps_between} steps",
-        training.class_weights,
-        ", ".join(clipped) or "none",
-    )
+def _value(protocol: Protocol, setting: str) -> str:
+    """A setting as a table shows it: nothing where the protocol does not look at it."""
+    known = SETTINGS[setting]
+    return shown(known.read(protocol)) if known.counts(protocol) else ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,10 @@ from ser_cache.errors import CacheError, UnknownNameError
 from ser_cache.published import PublishedBackbone, Study
 from ser_cache.store import CacheSummary, open_part, part_paths
 
+MIXING = ("multilayer",)
+"""Heads of a study that read the layers 1..L, not the last one alone."""
 _UNTRAINED = re.compile(r"untrained|random|dummy", re.IGNORECASE)  # in a name, not in the path to it
+_LOSSY_CODECS = ("int8",)  # not fp16, which rounds to within 0.05%
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,7 @@ class Column:
         published: the backbone of the study that it stands for; None for a further one.
         untrained: whether its weights are random, by its name or by that of the model it was made from.
         doubt: why a difference from the published figure would mean nothing; empty where it means something.
+        mixing_doubt: likewise, for heads that mix layers alone.
         notes: what else must be known before comparing.
     """
 
@@ -32,12 +36,23 @@ class Column:
     published: PublishedBackbone | None
     untrained: bool = False
     doubt: str = ""
+    mixing_doubt: str = ""
     notes: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:
         """What tables call it; an untrained one is never shown without the word."""
         return f"{self.folder} (untrained)" if self.untrained else self.folder
+
+    def doubt_about(self, head: str) -> str:
+        """Why a difference from the published figure of this head would mean nothing; or empty."""
+        return self.doubt or (self.mixing_doubt if head in MIXING else "")
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """Doubts and notes, one line each."""
+        mixing = "" if self.doubt else self.mixing_doubt
+        return tuple(line for line in (self.doubt, mixing, *self.notes) if line)
 
 
 def published_columns(
@@ -122,7 +137,10 @@ def _column(
             f"{folder} was extracted from {source}, not from {spec.hub_id}: whether these are the published "
             "weights was not checked"
         )
-    return Column(folder, spec, untrained, _doubt(folder, spec, rows, untrained=untrained), tuple(notes))
+    doubt = _doubt(folder, spec, rows, untrained=untrained)
+    return Column(
+        folder, spec, untrained, doubt, _mixing_doubt(folder, spec, rows), (*notes, *_lossy(folder, rows))
+    )
 
 
 def _context(row: CacheSummary) -> object:
@@ -139,6 +157,41 @@ def _doubt(folder: str, spec: PublishedBackbone, rows: Sequence[CacheSummary], *
             "its figures are not compared"
         )
     return ""
+
+
+def _mixing_doubt(folder: str, spec: PublishedBackbone, rows: Sequence[CacheSummary]) -> str:
+    """The study's head mixes all of 1..L; over fewer it is another head."""
+    all_ = range(1, spec.layers + 1)
+    absent = {layer for row in rows if row.layers for layer in all_ if layer not in row.layers}
+    if not absent:
+        return ""
+    return (
+        f"{folder} lacks {len(absent)} of the layers 1 to {spec.layers} ({_listed(absent)}), all of which "
+        f"the paper's {MIXING[0]} head mixes: its figures are not compared"
+    )
+
+
+def _listed(layers: Iterable[int]) -> str:
+    """Numbers with neighbours as a range: ``1-5, 7``."""
+    ordered = sorted(layers)
+    first = [layer for layer in ordered if layer - 1 not in ordered]
+    last = [layer for layer in ordered if layer + 1 not in ordered]
+    return ", ".join(f"{a}" if a == b else f"{a}-{b}" for a, b in zip(first, last, strict=True))
+
+
+def _lossy(folder: str, rows: Sequence[CacheSummary]) -> list[str]:
+    """What is kept with a loss that may show in the figures; time means are taken before any of it.
+
+    Where time means alone are kept, nothing is lost to the heads that can be trained, and the plan says which
+    cannot.
+    """
+    stored = [row.fingerprint.storage for row in rows if row.fingerprint]
+    framed = [storage for storage in stored if storage["tier"] != "pooled"]
+    codecs = sorted({str(storage["codec"]) for storage in framed} & set(_LOSSY_CODECS))
+    averages = sorted({int(storage["frame_average"]) for storage in framed} - {1})
+    manners = [f"in {codec}" for codec in codecs]
+    manners += [f"as means of {frames} frames" for frames in averages]
+    return [f"{folder} is stored {manner}: heads that read frames read these" for manner in manners]
 
 
 def _origin(rows: Sequence[CacheSummary], cache: Path) -> Mapping[str, Any]:

@@ -75,7 +75,7 @@ def head_table(plan: Plan, results: Results) -> Section:
                 macro, weighted = (fmean(getattr(run, name).mean for run in found) for name in _F1)
                 paper = plan.study.head_means[column.published.name, head] if column.published else None
                 ours = (f"{len(found)} of {total}", f"{100 * macro:.2f}", f"{100 * weighted:.2f}")
-                rows.append((column.label, head, *ours, *_beside(column, paper, macro, weighted)))
+                rows.append((column.label, head, *ours, *_beside(column, head, paper, macro, weighted)))
     columns = {"backbone": "fold", "head": "left", "corpora": "right", **_SCORES}
     notes = [_MEANING]
     counts = {row[2] for row in rows}
@@ -124,7 +124,7 @@ def _best_row(
     rows: list[tuple[str, ...]] = [
         (
             *(corpus, column.label, head, _spread(run.macro_f1), _spread(run.weighted_f1)),
-            *_beside(column, paper, run.macro_f1.mean, run.weighted_f1.mean),
+            *_beside(column, head, paper, run.macro_f1.mean, run.weighted_f1.mean),
         )
         for run in runs
         if run.head == head
@@ -202,11 +202,13 @@ def as_markdown(sections: Sequence[Section], title: str, introduction: Sequence[
     return "\n\n".join(piece for piece in pieces if piece) + "\n"
 
 
-def _beside(column: Column, paper: float | None, macro: float, weighted: float) -> tuple[str, str, str]:
+def _beside(
+    column: Column, head: str, paper: float | None, macro: float, weighted: float
+) -> tuple[str, str, str]:
     """The published figure and both differences; none where comparing would mean nothing."""
     if paper is None:
         return "", "", ""
-    if column.doubt:
+    if column.doubt_about(head):
         return f"{paper:.2f}", "n/a", "n/a"
     return f"{paper:.2f}", _signed(100 * macro - paper), _signed(100 * weighted - paper)
 

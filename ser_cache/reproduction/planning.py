@@ -148,7 +148,7 @@ def make_plan(
             state[corpus.name, column.folder] = _state(corpus.name in known, row, possible, trained)
             if state[corpus.name, column.folder] in (TRAINED, READY):
                 jobs.append(Job(manifests[corpus.name], column, possible))
-    notes = tuple(line for column in columns for line in (column.doubt, *column.notes) if line)
+    notes = tuple(line for column in columns for line in column.remarks)
     if options.split.kind != SplitOptions().kind:
         notes += (f"split {options.split.kind}: the paper's is {SplitOptions().kind}",)
     notes += _other_corpora(corpora, manifests) + _heads_left_out(heads, jobs)
