@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from ser_cache.errors import ResultsError
 from ser_cache.paired import ComparisonOptions, Difference, McNemar, mcnemar, paired_bootstrap
 from ser_cache.results import Run, read_predictions
+from ser_cache.results.contents import damaged
 from ser_cache.statistics import MINIMUM_SPEAKERS
 
 __all__ = ["Change", "Comparison", "ComparisonOptions", "Difference", "McNemar", "changes", "compare_runs"]
@@ -96,6 +97,7 @@ def compare_runs(first: Run, second: Run, options: ComparisonOptions | None = No
     by_speaker = len(speakers) >= MINIMUM_SPEAKERS
     row = {speaker: number for number, speaker in enumerate(speakers)}
     units = np.array([row[ours.speaker[name]] for name in common]) if by_speaker else np.arange(len(common))
+    drawn = "speakers" if by_speaker else "utterances"
     counts = [_counts(answers.of(common), truth, units, len(classes)) for answers in (ours, theirs)]
     return Comparison(
         first=first.folder.name,
@@ -104,12 +106,15 @@ def compare_runs(first: Run, second: Run, options: ComparisonOptions | None = No
         utterances=len(common),
         left_out=left_out,
         speakers=len(speakers),
-        drawn="speakers" if by_speaker else "utterances",
+        drawn=drawn,
         seeds=(len(ours.seeds), len(theirs.seeds)),
         changes=changes(first, second),
-        differences=paired_bootstrap(counts[0], counts[1], options),
+        differences=paired_bootstrap(counts[0], counts[1], options, drawn),
         mcnemar=mcnemar(ours.joint(common) == truth, theirs.joint(common) == truth),
-        notes=_notes(left_out, len(speakers), (len(ours.seeds), len(theirs.seeds))),
+        notes=(
+            *_data_note(first, second),
+            *_notes(left_out, len(speakers), (len(ours.seeds), len(theirs.seeds))),
+        ),
         options=options,
     )
 
@@ -120,15 +125,30 @@ def changes(first: Run, second: Run) -> tuple[Change, ...]:
     The digests of features and splits are left out where a named setting explains them.
     """
     ours, theirs = (_flat(run.config.to_json()) for run in (first, second))
+    return tuple(Change(_plain(name), ours.get(name), theirs.get(name)) for name in _differing(ours, theirs))
+
+
+def _differing(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
+    """The settings, flat, that have two values and are not explained by another that has."""
     differing = [name for name in {**ours, **theirs} if ours.get(name) != theirs.get(name)]
     explained = {"data.manifest"} if "corpus" in differing else set()
     if "backbone" in differing:
         explained.add("data.fingerprint")
     if any(name.startswith("split.") for name in differing):
         explained.add("data.splits")
-    return tuple(
-        Change(_plain(name), ours.get(name), theirs.get(name)) for name in differing if name not in explained
-    )
+    return [name for name in differing if name not in explained]
+
+
+def _data_note(first: Run, second: Run) -> tuple[str, ...]:
+    """That the runs were made from other data, which their settings do not show."""
+    ours, theirs = (_flat(run.config.to_json()) for run in (first, second))
+    differing = [_plain(name) for name in _differing(ours, theirs) if name.startswith("data.")]
+    if not differing:
+        return ()
+    older = "first" if first.written < second.written else "second"
+    which = "" if first.written == second.written else f"; the {older} is the older"
+    what = ", ".join(differing)
+    return (f"the runs were made from different data ({what}), and not their settings alone differ{which}",)
 
 
 _PLAIN = {
@@ -200,7 +220,7 @@ def _answers(run: Run, classes: Sequence[str]) -> _Answers:
             truth, predicted = number[row["truth"]], number[row["predicted"]]
             scores = [(place, float(row[column])) for place, column in columns]
         except (KeyError, ValueError, TypeError) as error:
-            raise _damaged(run, f"its prediction for {name!r} cannot be read") from error
+            raise damaged(run.folder, f"its prediction for {name!r} cannot be read") from error
         said = found.predicted.setdefault(name, {})
         if seed in said:
             raise ResultsError(
@@ -214,12 +234,8 @@ def _answers(run: Run, classes: Sequence[str]) -> _Answers:
             total[place] += score
     for name, said in found.predicted.items():
         if said.keys() != set(found.seeds):
-            raise _damaged(run, f"not every seed has a prediction for {name!r}")
+            raise damaged(run.folder, f"not every seed has a prediction for {name!r}")
     return found
-
-
-def _damaged(run: Run, what: str) -> ResultsError:
-    return ResultsError(f"the run {run.folder} is damaged ({what}); delete it, or repeat it with --force.")
 
 
 def _check_comparable(first: Run, second: Run) -> None:

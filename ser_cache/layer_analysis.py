@@ -20,6 +20,7 @@ from ser_cache.errors import CacheError, SerCacheError, StaleCacheError
 from ser_cache.files import canonical_json
 from ser_cache.results import (
     Run,
+    newest_data,
     read_layer_weights,
     read_training_sides,
 )
@@ -107,7 +108,8 @@ def layer_weights(runs: Iterable[Run], norms: Norms) -> list[LayerWeights]:
     """Average the layer weights of all runs that mix layers, sorted by backbone, head, protocol and split.
 
     Runs of one backbone, head, protocol, split and set of layers are averaged over corpora, each counting the
-    same. Of several runs of one corpus among them, the one with the most models counts.
+    same. Of several runs of one corpus among them, those on the newest data count (labels, audio, features or
+    splits may have changed in between), of these the one with the most models, and of equals the newest.
 
     Args:
         runs: any runs; those that mix no layers are passed over.
@@ -124,14 +126,18 @@ def layer_weights(runs: Iterable[Run], norms: Norms) -> list[LayerWeights]:
 def scores_by_layer(runs: Iterable[Run], score: str = "macro_f1") -> list[LayerScores]:
     """The score of each layer, from runs of heads that were fed one layer; two layers at least.
 
+    All layers of a curve are on the same data, the newest that there is: where labels, audio, features or
+    splits have changed, the runs before are left out and counted in a note. So a curve has a single layer
+    where the others are not tried on the newest data yet.
+
     Args:
         runs: any runs; those that were fed several layers are passed over.
         score: one of ``results.HEADLINE``.
     """
     single = [run for run in runs if len(run.config.layers) == 1]
     groups = _grouped(single, lambda c: (c.corpus, c.backbone, c.head, *_manner(c)))
-    found = [_scores_of_group(members, score) for members in groups]
-    return [scores for scores in found if len(scores.layers) > 1]
+    sweeps = [members for members in groups if len({run.config.layers for run in members}) > 1]
+    return [_scores_of_group(members, score) for members in sweeps]
 
 
 def layer_norms(
@@ -217,20 +223,34 @@ def _grouped(runs: Iterable[Run], key: Callable[[Any], tuple[Any, ...]]) -> list
     return [groups[name] for name in sorted(groups)]
 
 
+def _on_newest_data(runs: Sequence[Run]) -> tuple[list[Run], tuple[str, ...]]:
+    """Of one corpus's runs those on the data of the one written last; and a line if any is on other data."""
+    newest = newest_data(runs)
+    kept = [run for run in runs if run.config.data == newest]
+    if len(kept) == len(runs):
+        return kept, ()
+    config, earlier = kept[0].config, len(runs) - len(kept)
+    runs_are = "1 run on earlier data is" if earlier == 1 else f"{earlier} runs on earlier data are"
+    return kept, (f"{config.corpus}, {config.backbone}: {runs_are} left out",)
+
+
 def _largest(runs: Sequence[Run], kind: Callable[[Run], Any]) -> tuple[dict[Any, Run], tuple[str, ...]]:
     """One run of each kind, the one with the most models; and a line for each that had to give way."""
     chosen: dict[Any, Run] = {}
-    for run in sorted(runs, key=lambda r: (-len(r.config.seeds) * len(r.metrics["folds"]), r.folder.name)):
+    newest_first = sorted(runs, key=lambda run: (run.written, run.folder.name), reverse=True)
+    for run in sorted(newest_first, key=lambda run: -len(run.config.seeds) * len(run.metrics["folds"])):
         chosen.setdefault(kind(run), run)
     kept = {run.folder for run in chosen.values()}
     passed = sorted(run.folder.name for run in runs if run.folder not in kept)
-    note = f"passed over, as another run has more models or comes first: {', '.join(passed)}"
+    note = f"passed over, as another run has more models or is newer: {', '.join(passed)}"
     return dict(sorted(chosen.items())), (note,) if passed else ()
 
 
 def _weights_of_group(runs: Sequence[Run], norms: Norms) -> LayerWeights:
     config = runs[0].config
-    chosen, notes = _largest(runs, lambda run: run.config.corpus)
+    by_corpus = [_on_newest_data(same) for same in _grouped(runs, lambda c: (c.corpus,))]
+    chosen, passed = _largest([run for kept, _ in by_corpus for run in kept], lambda run: run.config.corpus)
+    notes = (*(line for _, lines in by_corpus for line in lines), *passed)
     raw, rescaled, reasons = [], [], []
     for corpus, run in chosen.items():
         mixed = read_layer_weights(run)
@@ -269,7 +289,8 @@ def _no_rescaling(run: Run) -> str:
 
 def _scores_of_group(runs: Sequence[Run], score: str) -> LayerScores:
     config = runs[0].config
-    chosen, notes = _largest(runs, lambda run: run.config.layers[0])
+    kept, earlier = _on_newest_data(runs)
+    chosen, passed = _largest(kept, lambda run: run.config.layers[0])
     pooled = [run.metrics["pooled"] for run in chosen.values()]
     stds = [row["std"][score] for row in pooled]
     return LayerScores(
@@ -281,5 +302,5 @@ def _scores_of_group(runs: Sequence[Run], score: str) -> LayerScores:
         layers=tuple(chosen),
         mean=np.array([row["mean"][score] for row in pooled]),
         std=np.array([np.nan if std is None else std for std in stds]),
-        notes=notes,
+        notes=(*earlier, *passed),
     )

@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 from ser_cache import metrics
 from ser_cache.statistics import Statistic, bootstrap_correction, t_quantile, t_two_sided
 
+_ROUNDING = 1e-12
+"""A standard error below this comes from dividing equal counts, or multiples of them, by their sums."""
+
 _NUMBERS_AT_ONCE = 2_000_000  # of a bootstrap's weights, or of its totals: 16 MB
 
 
@@ -42,18 +45,21 @@ class Difference:
         first: of the first run, mean over its seeds.
         second: of the second run, likewise.
         difference: second less first.
-        low: lower end of the confidence interval of the difference, at least -1.
-        high: upper end, at most 1.
-        p: two-sided p value of no difference; below 1 - level where the interval leaves out 0.
+        low: lower end of the confidence interval of the difference, at least -1; None for no interval.
+        high: upper end, at most 1; None for no interval.
+        p: two-sided p value of no difference; below 1 - level exactly where an interval leaves out 0. Without
+            an interval it is that of the sign test over the units.
+        no_interval: why there is none; empty where there is one.
     """
 
     score: str
     first: float
     second: float
     difference: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     p: float
+    no_interval: str = ""
 
 
 @dataclass(frozen=True)
@@ -76,46 +82,40 @@ class McNemar:
 
 
 def paired_bootstrap(
-    first: NDArray[np.int64], second: NDArray[np.int64], options: ComparisonOptions
+    first: NDArray[np.int64], second: NDArray[np.int64], options: ComparisonOptions, drawn: str = "units"
 ) -> tuple[Difference, ...]:
     """The four scores of both runs, and how sure their differences are.
 
     A draw takes as many units (speakers, or utterances) as there are, with replacement, the same for both
     runs. Percentiles of the draws are too narrow for few speakers. So the draws give the standard error,
     which is corrected for its bias, and Student's t gives the interval and the p value, as for a single run.
+    Where all units differ alike no draw differs from another, and the error is not nothing but unknown: there
+    is no interval then, and the sign test gives the p value, which takes nothing but the number of units.
 
     Args:
         first: counts per seed and unit of the first run, (seeds, units, k, k).
         second: of the second run, on the same units; its number of seeds may differ.
         options: draws, level and seed.
+        drawn: what the units are, in the plural, for the reason where there is no interval.
     """
     share = first[0].sum(axis=(-2, -1)) / first[0].sum()
     bias, degrees = bootstrap_correction(share)
     averaged = first[0].sum(axis=(0, 2)) > 0
     statistics = _statistics(averaged)
-    drawn = _drawn_differences(first, second, statistics, options)
+    samples = _drawn_differences(first, second, statistics, options)
     quantile = t_quantile(degrees, 0.5 + options.level / 2)
     found = []
     for name, statistic in statistics.items():
         before, after = (float(np.mean(statistic(counts.sum(axis=1)))) for counts in (first, second))
         difference = after - before
-        error = math.sqrt(bias) * float(np.std(drawn[name]))
-        half = quantile * error
-        if error > 0:
-            p = t_two_sided(difference / error, degrees)
-        else:  # every unit differs by the same: what a sign test says of that
-            p = min(1.0, 2.0 ** (1 - len(share))) if difference else 1.0
-        found.append(
-            Difference(
-                score=name,
-                first=before,
-                second=after,
-                difference=difference,
-                low=max(-1.0, difference - half),
-                high=min(1.0, difference + half),
-                p=p,
-            )
-        )
+        error = math.sqrt(bias) * float(np.std(samples[name]))
+        scores = (name, before, after, difference)
+        if error <= _ROUNDING:
+            found.append(_without_spread(*scores, f"{len(share)} {drawn}", 2.0 ** (1 - len(share))))
+            continue
+        low, high = difference - quantile * error, difference + quantile * error
+        p = t_two_sided(difference / error, degrees)
+        found.append(Difference(*scores, max(-1.0, low), min(1.0, high), p))
     return tuple(found)
 
 
@@ -137,6 +137,18 @@ def mcnemar(first_right: NDArray[np.bool_], second_right: NDArray[np.bool_]) -> 
     p = min(1.0, 2 * float(bdtr(min(only_first, only_second), discordant, 0.5))) if discordant else 1.0
     both = int(np.sum(first_right & second_right))
     return McNemar(only_first, only_second, both, len(first_right) - discordant - both, p)
+
+
+def _without_spread(
+    name: str, before: float, after: float, difference: float, units: str, sign_test: float
+) -> Difference:
+    """A difference that no draw varies: its error is not nothing, but cannot be had from these units."""
+    if abs(difference) <= _ROUNDING:
+        alike, sign_test = f"none of the {units} differs", 1.0
+    else:
+        alike = f"all {units} differ alike"
+    reason = f"{alike}, which does not say how far others would"
+    return Difference(name, before, after, difference, None, None, sign_test, reason)
 
 
 def _statistics(averaged: NDArray[np.bool_]) -> dict[str, Statistic]:

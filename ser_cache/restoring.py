@@ -12,7 +12,8 @@ from safetensors.torch import load_file
 
 from ser_cache.errors import ResultsError, UnknownNameError
 from ser_cache.heads import Head, HeadOptions, head_kind
-from ser_cache.results.folder import STANDARDISATION
+from ser_cache.results import checked_path
+from ser_cache.results.contents import STANDARDISATION, WEIGHTS
 
 if TYPE_CHECKING:
     from ser_cache.packing import Segments
@@ -83,11 +84,11 @@ def restore_heads(
     config = run.config
     how = config.protocol.get("standardise", "none")
     kind = head_kind(config.head)
-    path = run.folder / "weights.safetensors"
+    path = checked_path(run, WEIGHTS)
     restored = []
     try:
         tensors = load_file(path)
-        moments = load_file(run.folder / STANDARDISATION) if how == "global" else {}
+        moments = load_file(checked_path(run, STANDARDISATION)) if how == "global" else {}
         options = HeadOptions(**config.protocol["head"])
         for fold in folds or known_folds:
             for seed in seeds or known_seeds:

@@ -26,6 +26,7 @@ def save_run(
     fingerprint: str = "f" * 64,
     protocol: Mapping[str, Any] | None = None,
     split: str | Mapping[str, Any] = "speaker",
+    written: str = "",
 ) -> Run:
     """Write a run.
 
@@ -42,6 +43,7 @@ def save_run(
         fingerprint: of the features.
         protocol: as the configuration stores it.
         split: kind of the split, or all of its configuration.
+        written: when; "" for now.
     """
     sides = train or {"0": ("x",)}
     splits = [
@@ -66,7 +68,7 @@ def save_run(
         seeds=tuple(seeds),
         data=RunData(fingerprint, "m" * 64, "s" * 64),
     )
-    return write_run(runs, config, splits, models, {"torch": "2"})
+    return write_run(runs, config, splits, models, {"torch": "2"} | ({"written": written} if written else {}))
 
 
 def _predictions(fold: str, seed: int, right: int) -> FoldPredictions:

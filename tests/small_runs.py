@@ -38,6 +38,12 @@ def small_config(**changes: object) -> RunConfig:
     return RunConfig(**{**values, **changes})
 
 
+def as_earlier_version(run: Run) -> Run:
+    """A run without the list of its files, as earlier versions wrote it: content is taken as it is."""
+    (run.folder / "files.json").unlink()
+    return run
+
+
 def small_run(
     runs: Path,
     *,
@@ -57,15 +63,15 @@ def small_run(
     """
     config = small_config(**changes)
     folds = [f"s{number}" for number in range(speakers)]
-    splits = [Split(fold, ("x-0",), ("y-0",), (f"{fold}-0",), speaker_disjoint=True) for fold in folds]
+    tested = {fold: tuple(f"{fold}-{number}" for number in range(6)) for fold in folds}
+    splits = [Split(fold, ("x-0",), ("y-0",), tested[fold], speaker_disjoint=True) for fold in folds]
     rng = np.random.default_rng(0)
     models = []
     for fold in folds:
         truth = np.arange(6) % 3
         for seed in config.seeds:
             scores = (1 - quality) * rng.dirichlet(np.ones(3), 6) + quality * np.eye(3)[truth]
-            ids = tuple(f"{fold}-{number}" for number in range(6))
-            part = FoldPredictions(fold, seed, ids, (fold,) * 6, truth, scores)
+            part = FoldPredictions(fold, seed, tested[fold], (fold,) * 6, truth, scores)
             models.append(
                 TrainedModel(
                     predictions=part,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from printed import last_line
+from small_runs import small_run
 
 from ser_cache.cli import run
 from ser_cache.cli.compare import probability, ranges
@@ -65,6 +66,18 @@ def test_under_three_test_speakers_probe_and_compare_say_what_that_means(
     out, err = capsys.readouterr()
     assert "bootstrap over utterances" in out
     assert "only 1 test speaker: the bootstrap draws utterances as if they were independent" in err
+
+
+def test_where_no_speaker_differs_there_is_no_interval_and_the_reason_stands_below(
+    empty_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for head in ("linear", "nonlinear"):
+        small_run(Path("runs"), head=head)
+    assert run(["compare", "emovo-whisper-base-linear", "emovo-whisper-base-nonlinear"]) == 0
+    out, err = capsys.readouterr()
+    (row,) = [line.split() for line in out.splitlines() if line.startswith("UA")]
+    assert row[3:] == ["+0.0", "none", "1.000"]
+    assert "note: no interval of UA, WA, macro F1, weighted F1: none of the 3 speakers differs" in err
 
 
 @pytest.mark.parametrize(

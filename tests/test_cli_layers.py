@@ -67,6 +67,16 @@ def test_a_damaged_run_is_skipped_with_a_line(runs, capsys):
     assert "xls-r" not in captured.out
 
 
+def test_runs_on_earlier_data_are_left_out_with_a_line(runs, capsys):
+    written = "2100-01-01T00:00:00+00:00"
+    for layer in (1, 2):
+        save_run(runs, head="linear", layers=(layer,), right={0: 9}, fingerprint="0" * 64, written=written)
+    assert run(["layers", "--head", "linear", "--score", "wa"]) == 0
+    captured = capsys.readouterr()
+    assert captured.out.count("100.0") == 2
+    assert "note: emovo, whisper-small: 3 runs on earlier data are left out" in captured.err
+
+
 def test_without_runs_it_says_how_to_train_some(empty_folder, capsys):
     assert run(["layers"]) == 1
     assert "ser probe --head linear --layer all" in last_line(capsys)

@@ -13,10 +13,10 @@ from pathlib import Path
 import click
 import pytest
 from printed import last_line
-from small_runs import CLASSES, small_run
+from small_runs import CLASSES, as_earlier_version, small_run
 
 from ser_cache.cli import run
-from ser_cache.results import HEADLINE, read_run
+from ser_cache.results import HEADLINE, RunData, read_run
 from ser_cache.results.query import record
 
 
@@ -110,6 +110,48 @@ def test_where_no_run_can_be_read_programs_get_an_empty_list(runs, capsys):
     assert len(captured.err.splitlines()) == 3
 
 
+@pytest.fixture
+def relabelled(runs):
+    """The first of the runs once more, on other labels, a day later than all."""
+    environment = {"written": "2100-01-01T00:00:00+00:00"}
+    return small_run(runs, quality=0.2, data=RunData("f" * 64, "0" * 64, "d" * 64), environment=environment)
+
+
+def test_a_run_whose_choices_have_a_newer_one_on_other_data_is_marked_as_stale(runs, relabelled, capsys):
+    assert run(["runs"]) == 0
+    out = capsys.readouterr().out
+    (row,) = [row for row in rows_of(out) if " yes " in row]
+    assert relabelled.folder.name.rpartition("-")[2][:6] not in row
+    assert "stale: a newer run of the same choices is on other data" in out
+    for shape, says in (("markdown", "Stale: a newer run"), ("latex", "Stale: a newer run")):
+        assert run(["runs", "--format", shape]) == 0
+        assert says in capsys.readouterr().out
+    assert run(["runs", "--format", "json", "--sort", "stale"]) == 0
+    records = json.loads(capsys.readouterr().out)
+    assert [values["stale"] for values in records] == [False, False, False, True]
+    assert run(["runs", "--format", "csv", "--stale"]) == 0
+    (only,) = csv.DictReader(io.StringIO(capsys.readouterr().out))
+    assert (only["stale"], only["run"]) == ("True", records[-1]["run"])
+
+
+def test_stale_runs_are_listed_alone_or_left_out(runs, relabelled, capsys):
+    assert run(["runs", "--no-stale"]) == 0
+    out = capsys.readouterr().out
+    assert len(rows_of(out)) == 3
+    assert "stale" not in out
+    assert run(["runs", "--stale"]) == 0
+    out = capsys.readouterr().out
+    assert len(rows_of(out)) == 1
+    assert "stale: a newer run" in out
+    assert run(["runs", relabelled.folder.name, "--stale"]) == 1
+    assert "RUN names one run" in last_line(capsys)
+
+
+def test_without_stale_runs_nothing_speaks_of_them(runs, capsys):
+    assert run(["runs"]) == 0
+    assert "stale" not in capsys.readouterr().out
+
+
 def test_filters_that_together_leave_nothing_say_so(runs, capsys):
     assert run(["runs", "--head", "multilayer", "--model", "whisper-base+full"]) == 0
     assert "none is all of that" in capsys.readouterr().err
@@ -128,6 +170,17 @@ def test_damaged_and_newer_runs_are_named_at_the_end_with_status_3(runs, capsys)
     assert "Traceback" not in captured.err
     assert run(["runs", "--format", "csv"]) == 3
     assert len(list(csv.DictReader(io.StringIO(capsys.readouterr().out)))) == 1
+
+
+def test_metrics_that_lack_a_score_are_named_for_one_run_and_for_all(runs, capsys):
+    (path,) = runs.glob("emovo-whisper-base-multi*")
+    as_earlier_version(read_run(path))
+    metrics = json.loads((path / "metrics.json").read_text())
+    del metrics["pooled"]["mean"]["ua"]
+    (path / "metrics.json").write_text(json.dumps(metrics))
+    for arguments, status in ((["runs", path.name], 1), (["runs"], 3)):
+        assert run(arguments) == status
+        assert f"{path.name} is damaged (metrics.json is not complete)" in last_line(capsys)
 
 
 # For programs and for papers

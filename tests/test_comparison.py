@@ -1,13 +1,17 @@
 """Two runs compared: against plain loops and SciPy, under simulated speakers, or refused in one line."""
 
 import csv
+import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from scipy import stats
 from sklearn.metrics import f1_score
-from small_runs import CLASSES, Entry
+from small_runs import CLASSES, Entry, small_config
 
 from ser_cache.comparison import ComparisonOptions, compare_runs
 from ser_cache.errors import ResultsError
@@ -15,7 +19,6 @@ from ser_cache.paired import mcnemar, paired_bootstrap
 from ser_cache.results import (
     HEADLINE,
     FoldPredictions,
-    RunConfig,
     RunData,
     TrainedModel,
     read_run,
@@ -24,21 +27,6 @@ from ser_cache.results import (
 from ser_cache.splits import Split
 
 QUICK = ComparisonOptions(draws=400)
-
-
-def config(**changes):
-    whole = RunConfig(
-        corpus="emovo",
-        backbone="xls-r",
-        head="linear",
-        layers=(24,),
-        classes=CLASSES,
-        split={"kind": "loso"},
-        protocol={"name": "dasaro2024", "training": {"learning_rate": 0.0005, "epochs": 30}},
-        seeds=(0, 1),
-        data=RunData("f" * 64, "m" * 64, "s" * 64),
-    )
-    return replace(whole, **changes)
 
 
 def corpus(speakers=5, each=12):
@@ -53,7 +41,7 @@ def corpus(speakers=5, each=12):
 
 def run_of(folder, rows, skill=0.5, number=1, **changes):
     """A run whose models are right about as often as ``skill`` says; one fold a speaker."""
-    made = config(**changes)
+    made = small_config(**changes)
     models = []
     for seed in made.seeds:
         rng = np.random.default_rng([number, seed])
@@ -79,12 +67,13 @@ def predictions_of(run):
 
 
 def rewrite(run, change):
-    """Change the rows of a run's predictions; None drops a row."""
+    """Change the rows of a run's predictions, None drops one; the run becomes one that lists no hashes."""
     rows = [changed for row in predictions_of(run) if (changed := change(dict(row))) is not None]
     with (run.folder / "predictions.csv").open("w", newline="") as handle:
         writer = csv.DictWriter(handle, list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
+    (run.folder / "files.json").unlink(missing_ok=True)
     return read_run(run.folder)
 
 
@@ -161,14 +150,40 @@ def test_a_difference_of_two_equal_speakers_sizes_does_not_depend_on_batches_of_
 def test_equal_answers_differ_by_nothing():
     counts = np.random.default_rng(0).integers(0, 5, size=(1, 4, 3, 3))
     for row in paired_bootstrap(counts, counts, QUICK):
-        assert (row.difference, row.low, row.high, row.p) == (0, 0, 0, 1)
+        assert (row.difference, row.low, row.high, row.p) == (0, None, None, 1)
+        assert row.no_interval.startswith("none of the 4 units differs")
 
 
 def test_a_difference_that_no_speaker_varies_is_as_sure_as_their_number():
     counts = np.tile(np.diag([4, 4]), (1, 5, 1, 1))
     worse = np.tile(np.array([[3, 1], [1, 3]]), (1, 5, 1, 1))
-    row = paired_bootstrap(counts, worse, QUICK)[1]
-    assert (row.difference, row.p) == (-0.25, 2 / 2**5)
+    row = paired_bootstrap(counts, worse, QUICK, "speakers")[1]
+    assert (row.difference, row.p, row.low, row.high) == (-0.25, 2 / 2**5, None, None)
+    assert row.no_interval == "all 5 speakers differ alike, which does not say how far others would"
+
+
+@given(
+    st.integers(2, 6),
+    st.integers(1, 4),
+    st.lists(st.integers(1, 9), min_size=3, max_size=6),
+    st.integers(0, 9),
+)
+def test_units_of_any_size_that_differ_alike_give_no_interval(right, wrong, sizes, seed):
+    """Equal shares of unequal sizes differ by rounding alone, which must not pass for an error."""
+    better, worse = np.diag([right + wrong] * 2), np.array([[right, wrong], [wrong, right]])
+    first, second = (np.array([[size * one for size in sizes]] * 3) for one in (worse, better))
+    for row in paired_bootstrap(first, second, ComparisonOptions(draws=50, seed=seed)):
+        assert (row.low, row.high, row.p) == (None, None, 2.0 ** (1 - len(sizes)))
+
+
+@given(arrays(np.int64, (2, 4, 2, 2), elements=st.integers(1, 4)), st.floats(0.5, 0.99))
+def test_p_is_below_one_less_the_level_exactly_where_the_interval_leaves_out_0(counts, level):
+    for row in paired_bootstrap(counts[:1], counts[1:], ComparisonOptions(draws=40, level=level)):
+        if row.low is None:
+            assert row.no_interval
+        else:
+            assert row.low < row.high
+            assert (row.p < 1 - level) == (row.low > 0 or row.high < 0)
 
 
 @pytest.mark.parametrize(
@@ -223,6 +238,9 @@ def test_only_common_utterances_are_compared_and_the_others_counted(tmp_path):
     assert (
         "only common test utterances are compared; 3 of the first run and 0 of the second" in found.notes[0]
     )
+    splits = json.loads((first.folder / "splits.json").read_text())
+    splits["folds"][0]["test"] = list(fewer)
+    (first.folder / "splits.json").write_text(json.dumps(splits))
     kept = rewrite(first, lambda row: row if row["id"] in fewer else None)
     assert compare_runs(kept, second, QUICK).differences == found.differences
 
@@ -247,8 +265,9 @@ def test_classes_are_matched_by_name(tmp_path):
 
 def test_what_differs_is_named_plainly(tmp_path):
     rows = corpus()
-    first = run_of(tmp_path, rows)
-    protocol = {"name": "ser", "training": {"learning_rate": 0.001, "epochs": 30}}
+    settings = {"learning_rate": 0.0005, "epochs": 30}
+    first = run_of(tmp_path, rows, protocol={"name": "dasaro2024", "training": settings})
+    protocol = {"name": "ser", "training": settings | {"learning_rate": 0.001}}
     second = run_of(
         tmp_path,
         rows,
@@ -257,19 +276,30 @@ def test_what_differs_is_named_plainly(tmp_path):
         layers=(12,),
         split={"kind": "folds", "folds": 5},
         protocol=protocol,
-        data=RunData("0" * 64, "m" * 64, "0" * 64),
+        data=RunData("0" * 64, "e" * 64, "0" * 64),
     )
+    assert not any("different data" in note for note in compare_runs(first, second, QUICK).notes)
     changes = {c.setting: (c.first, c.second) for c in compare_runs(first, second, QUICK).changes}
     assert changes == {
-        "backbone": ("xls-r", "whisper-small"),
-        "layers": ([24], [12]),
+        "backbone": ("whisper-base", "whisper-small"),
+        "layers": ([2], [12]),
         "split": ("loso", "folds"),
         "split folds": (None, 5),
         "protocol": ("dasaro2024", "ser"),
         "learning rate": (0.0005, 0.001),
     }
-    third = run_of(tmp_path, rows, number=3, data=RunData("1" * 64, "m" * 64, "s" * 64))
-    assert [c.setting for c in compare_runs(first, third, QUICK).changes] == ["cached features"]
+
+
+def test_runs_on_different_data_are_said_to_be_and_which_is_the_older(tmp_path):
+    rows = corpus()
+    first = run_of(tmp_path, rows)
+    third = run_of(tmp_path, rows, number=3, data=RunData("1" * 64, "0" * 64, "d" * 64))
+    first = replace(first, environment={"written": "2026-01-01T00:00:00+00:00"})
+    found = compare_runs(first, third, QUICK)
+    assert [change.setting for change in found.changes] == ["cached features", "labels or audio"]
+    assert "from different data (cached features, labels or audio)" in found.notes[0]
+    assert found.notes[0].endswith("the first is the older")
+    assert compare_runs(third, first, QUICK).notes[0].endswith("the second is the older")
 
 
 def other_truth(row):
@@ -286,7 +316,8 @@ def other_truth(row):
             lambda row: row | ({} if row["id"] == "s2-4" else {"id": "new-" + row["id"]}),
             "one utterance only in common",
         ),
-        (lambda row: None if (row["id"], row["seed"]) == ("s2-4", "1") else row, "not every seed"),
+        (lambda row: None if (row["id"], row["seed"]) == ("s2-4", "1") else row, "has 179 rows"),
+        (lambda row: row | ({"seed": "7"} if (row["id"], row["seed"]) == ("s2-4", "1") else {}), "not every"),
         (lambda row: row | ({"predicted": "joy"} if row["id"] == "s2-4" else {}), "'s2-4' cannot be read"),
         (lambda row: row | ({"score:fear": "?"} if row["id"] == "s2-4" else {}), "'s2-4' cannot be read"),
         (lambda row: row | ({"id": "s2-5"} if row["id"] == "s2-4" else {}), "'s2-5' in more than one fold"),

@@ -1,7 +1,7 @@
 """Which layers matter: averages over folds, seeds and corpora, rescaling by norm, and each layer alone."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from layered_runs import save_run
 from small_grid import cache_features, manifest
+from small_runs import as_earlier_version
 
 from ser_cache.errors import CacheError, ResultsError, StaleCacheError
 from ser_cache.layer_analysis import (
@@ -25,6 +26,7 @@ from ser_cache.results import read_layer_weights, read_training_sides
 from ser_cache.store import open_features
 
 LAYERS = (1, 2, 3)
+EARLIER, LATER = "2026-01-01T00:00:00+00:00", "2026-01-02T00:00:00+00:00"
 
 
 def no_norms(run):
@@ -185,11 +187,32 @@ def test_of_two_runs_of_a_corpus_the_larger_counts(tmp_path):
     large = save_run(tmp_path, weights=more, seeds=(0, 1))
     (row,) = layer_weights([small, large], equal_norms)
     assert row.raw == pytest.approx([0.1, 0.1, 0.8])
-    assert row.notes == (f"passed over, as another run has more models or comes first: {small.folder.name}",)
+    assert row.notes == (f"passed over, as another run has more models or is newer: {small.folder.name}",)
+
+
+def test_of_two_equally_large_runs_the_newer_counts(tmp_path):
+    days = {0: "2026-01-02T00:00:00+00:00", 1: "2026-01-01T00:00:00+00:00"}
+    runs = [save_run(tmp_path, seeds=(s,), weights={("0", s): [s, 0.5, 0.5]}, written=days[s]) for s in days]
+    (row,) = layer_weights(runs, equal_norms)
+    assert row.raw == pytest.approx([0, 0.5, 0.5])
+    assert row.notes == (f"passed over, as another run has more models or is newer: {runs[1].folder.name}",)
+
+
+def test_weights_on_the_newest_data_count_however_few_the_models(tmp_path):
+    earlier = {("0", seed): [0.1, 0.1, 0.8] for seed in (0, 1)}
+    runs = [
+        save_run(tmp_path, seeds=(0, 1), weights=earlier, fingerprint="0" * 64, written=EARLIER),
+        save_run(tmp_path, weights={("0", 0): [0.8, 0.1, 0.1]}, written=LATER),
+        save_run(tmp_path, "emodb", weights={("0", 0): [0.2, 0.1, 0.7]}, fingerprint="1" * 64),
+    ]
+    (row,) = layer_weights(runs, equal_norms)
+    assert row.corpora == ("emodb", "emovo")
+    assert row.raw == pytest.approx([0.5, 0.1, 0.4])
+    assert row.notes == ("emovo, whisper-small: 1 run on earlier data is left out",)
 
 
 def test_damaged_layer_weights_are_named(tmp_path):
-    run = save_run(tmp_path, weights={("0", 0): [0.5, 0.25, 0.25]})
+    run = as_earlier_version(save_run(tmp_path, weights={("0", 0): [0.5, 0.25, 0.25]}))
     path = run.folder / "layer_weights.json"
     path.write_text(json.dumps({"models": [{"fold": "0", "seed": 0, "weights": [1.0]}]}))
     with pytest.raises(ResultsError, match=r"layer_weights\.json cannot be read"):
@@ -216,6 +239,40 @@ def test_scores_by_layer_come_from_runs_of_one_layer(tmp_path):
     assert row.std == pytest.approx([np.std([4, 6], ddof=1) / 9] * 3)
     (other,) = scores_by_layer(runs)
     assert other.mean == pytest.approx([run.metrics["pooled"]["mean"]["macro_f1"] for run in runs])
+
+
+def sweep(folder, layers, right, features, written):
+    return [
+        save_run(
+            folder, head="linear", layers=(n,), right={0: right}, fingerprint=features * 64, written=written
+        )
+        for n in layers
+    ]
+
+
+@pytest.mark.parametrize("label", "0123456789abcdef")
+def test_a_curve_is_of_one_choice_of_data_the_newest(tmp_path, label):
+    """Whatever the digits at the end of the names, which once chose between the two layer by layer."""
+    earlier = sweep(tmp_path, (0, 1, 2), 3, label, EARLIER)
+    later = sweep(tmp_path, (0, 1), 7, "f" if label != "f" else "0", LATER)
+    (row,) = scores_by_layer([*earlier, *later], "wa")
+    assert row.layers == (0, 1)
+    assert row.mean == pytest.approx([7 / 9, 7 / 9])
+    assert row.notes == ("emovo, whisper-small: 3 runs on earlier data are left out",)
+
+
+def test_where_one_layer_alone_is_on_the_newest_data_it_stands_with_its_note(tmp_path):
+    runs = [*sweep(tmp_path, (0, 1), 3, "0", EARLIER), *sweep(tmp_path, (1,), 7, "1", LATER)]
+    (row,) = scores_by_layer(runs, "wa")
+    assert (row.layers, row.mean.tolist()) == ((1,), [7 / 9])
+    assert row.notes == ("emovo, whisper-small: 2 runs on earlier data are left out",)
+
+
+def test_a_run_without_a_date_is_earlier_than_one_that_has_one(tmp_path):
+    runs = [*sweep(tmp_path, (0, 1), 3, "0", LATER), *sweep(tmp_path, (0, 1), 7, "1", EARLIER)]
+    undated = [replace(run, environment={}) for run in runs[:2]]
+    (row,) = scores_by_layer([*undated, *runs[2:]], "wa")
+    assert row.mean == pytest.approx([7 / 9, 7 / 9])
 
 
 def test_one_layer_alone_is_no_sweep(tmp_path):

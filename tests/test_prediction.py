@@ -12,6 +12,7 @@ import soundfile
 import torch
 from small_corpora import tone
 from small_models import save_wav2vec2
+from small_runs import as_earlier_version
 from trained_runs import open_workshop
 
 from ser_cache.backbones.loading import BackboneOptions, load
@@ -53,6 +54,11 @@ BACKBONES = {
 }
 """Folder in the cache -> the heads trained on it, and how it was extracted."""
 CPU = PredictionOptions(device="cpu")
+
+
+def earlier_copy(run, folder):
+    """A copy of a run in which nothing tells that a file was changed."""
+    return as_earlier_version(read_run(shutil.copytree(run.folder, folder / run.folder.name)))
 
 
 @pytest.fixture(scope="module")
@@ -186,7 +192,7 @@ def test_the_backbone_is_loaded_with_the_settings_of_the_run(workshop, run, opti
 def test_a_backbone_that_was_moved_is_given_with_model(workshop, run, tmp_path):
     moved = tmp_path / "elsewhere"
     shutil.copytree(workshop.wav2vec2, moved)
-    copy = read_run(shutil.copytree(run.folder, tmp_path / run.folder.name))
+    copy = earlier_copy(run, tmp_path)
     origin = read_fingerprint(copy)
     origin["provenance"]["model"] = str(tmp_path / "gone")
     (copy.folder / "fingerprint.json").write_text(json.dumps(origin))
@@ -204,7 +210,7 @@ def test_what_is_not_the_backbones_fault_is_not_blamed_on_it(run):
 
 
 def test_a_run_of_an_earlier_version_finds_its_fingerprint_in_the_cache(workshop, run, tmp_path):
-    copy = read_run(shutil.copytree(run.folder, tmp_path / run.folder.name))
+    copy = earlier_copy(run, tmp_path)
     (copy.folder / "fingerprint.json").unlink()
     fingerprint, provenance = fingerprint_of(copy, workshop.cache)
     assert fingerprint == fingerprint_of(run)[0]
@@ -215,7 +221,7 @@ def test_a_run_of_an_earlier_version_finds_its_fingerprint_in_the_cache(workshop
 
 @pytest.mark.parametrize("text", ['{"features": {}, "storage": {}, "provenance": {}}', "{}", "["])
 def test_a_damaged_fingerprint_gets_one_line(run, tmp_path, text):
-    copy = read_run(shutil.copytree(run.folder, tmp_path / run.folder.name))
+    copy = earlier_copy(run, tmp_path)
     (copy.folder / "fingerprint.json").write_text(text)
     with pytest.raises(ResultsError, match=r"fingerprint\.json"):
         fingerprint_of(copy)
@@ -233,12 +239,23 @@ def test_unknown_folds_and_seeds_list_the_known_ones(run):
 
 @pytest.mark.parametrize("width", [1, None])
 def test_weights_that_do_not_fit_get_one_line(run, tmp_path, width):
-    copy = read_run(shutil.copytree(run.folder, tmp_path / run.folder.name))
+    copy = earlier_copy(run, tmp_path)
     if width is None:
-        (copy.folder / "weights.safetensors").write_bytes(b"damaged")
+        path = copy.folder / "weights.safetensors"
+        path.write_bytes(path.read_bytes()[:-50])
     with pytest.raises(ResultsError, match="do not fit") as caught:
         restore_heads(copy, width or 8)
     assert "\n" not in str(caught.value)
+
+
+def test_weights_that_were_changed_are_not_used(run, tmp_path):
+    copy = read_run(shutil.copytree(run.folder, tmp_path / run.folder.name))
+    path = copy.folder / "weights.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ResultsError, match=r"weights\.safetensors is not what was written"):
+        restore_heads(copy, 8)
 
 
 def test_restored_heads_do_not_drop_out_and_give_probabilities(workshop, run):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from small_runs import CLASSES, small_run
+from small_runs import CLASSES, as_earlier_version, small_run
 
 from ser_cache.errors import ResultsError, UnknownNameError
 from ser_cache.results import HEADLINE, find_run, read_predictions, score_run
@@ -198,8 +198,7 @@ def test_damaged_and_newer_runs_are_named_and_stop_nothing(runs):
     (paths[0] / "metrics.json").unlink()
     newer = json.loads((paths[1] / "config.json").read_text()) | {"schema": 99}
     (paths[1] / "config.json").write_text(json.dumps(newer))
-    metrics = json.loads((paths[2] / "metrics.json").read_text()) | {"interval": []}
-    (paths[2] / "metrics.json").write_text(json.dumps(metrics))
+    (paths[2] / "weights.safetensors").write_bytes(b"")
     (runs / "stray").mkdir()
     (runs / "odd" / "config.json").mkdir(parents=True)
     (runs / ".being-written.tmp").mkdir()
@@ -275,12 +274,14 @@ def test_the_scores_of_a_fold_are_those_of_its_predictions_alone(runs):
     [
         ("log.csv", "fold,seed\ns0,0\n"),
         ("log.csv", "epoch,best\n1,0\n"),
+        ("log.csv", "\0" * 200_000),
+        ("layer_weights.json", "[]"),
         ("layer_weights.json", "{"),
         ("layer_weights.json", '{"layers": [1], "models": [{"weights": [0.5, 0.5]}]}'),
     ],
 )
 def test_a_damaged_log_or_layer_weights_get_one_line(runs, name, text):
-    run = find_run(runs, "emovo-whisper-base-multilayer")
+    run = as_earlier_version(find_run(runs, "emovo-whisper-base-multilayer"))
     (run.folder / name).write_text(text)
     read = read_training_log if name == "log.csv" else read_layer_weights
     with pytest.raises(ResultsError, match=name):

@@ -13,7 +13,7 @@ from ser_cache.cli import screen
 from ser_cache.cli.options import where_things_live
 
 if TYPE_CHECKING:
-    from ser_cache.comparison import Comparison
+    from ser_cache.comparison import Comparison, Difference
 
 SCORES = {"ua": "UA", "wa": "WA", "macro_f1": "macro F1", "weighted_f1": "weighted F1"}
 _SHOWN = 28
@@ -73,7 +73,7 @@ def show(found: Comparison) -> None:
             f"{100 * row.first:.1f}",
             f"{100 * row.second:.1f}",
             f"{100 * row.difference:+.1f}",
-            f"{100 * row.low:+.1f} to {100 * row.high:+.1f}",
+            _interval(row),
             probability(row.p),
         )
         for row in found.differences
@@ -87,8 +87,20 @@ def show(found: Comparison) -> None:
         f"exact p {_equal(probability(pairs.p))}"
     )
     screen.say(f"interval and p: bootstrap over {found.drawn}, {found.options.draws:,} draws, Student's t")
+    without: dict[str, list[str]] = {}
+    for row in found.differences:
+        if row.no_interval:
+            without.setdefault(row.no_interval, []).append(SCORES[row.score])
+    for reason, names in without.items():
+        screen.note(f"note: no interval of {', '.join(names)}: {reason}; p is that of the sign test")
     for line in found.notes:
         screen.note(f"note: {line}")
+
+
+def _interval(row: Difference) -> str:
+    if row.low is None or row.high is None:
+        return "none"
+    return f"{100 * row.low:+.1f} to {100 * row.high:+.1f}"
 
 
 def probability(p: float) -> str:

@@ -74,7 +74,7 @@ def _show_configuration(run: Run) -> None:
     }
     screen.say(f"Run {run.folder.name}\n")
     for name, value in lines.items():
-        screen.say(f"{name:<11} {value}")
+        screen.say_field(name, value)
     screen.say("")
 
 
@@ -86,9 +86,14 @@ def _split(split: Mapping[str, Any]) -> str:
 
 
 def _settings(value: Any) -> str:  # noqa: ANN401 - whatever JSON can hold
-    """Nested settings in a line: "epochs 30, betas 0.9 0.98"."""
+    """Nested settings in a line: "epochs 30, betas 0.9 0.98"; what is switched off is left out."""
     if isinstance(value, Mapping):
-        return ", ".join(f"{name.replace('_', ' ')} {_settings(item)}" for name, item in value.items())
+        if value.get("name") == "none":  # as a schedule, whose other settings then say nothing
+            return "none"
+        on = {name: item for name, item in value.items() if item is not None and item is not False}
+        return ", ".join(f"{name.replace('_', ' ')} {_settings(item)}".strip() for name, item in on.items())
+    if value is True:
+        return ""
     if isinstance(value, list | tuple):
         return " ".join(map(_settings, value))
     return f"{value:g}" if isinstance(value, float) else str(value)
@@ -188,7 +193,7 @@ def _show_training(run: Run) -> None:
     best = sorted(log.best_epochs)
     middle = best[len(best) // 2]
     seconds = environment.get("seconds")
-    took = f" in {seconds:,.1f} s" if isinstance(seconds, int | float) else ""
+    took = f"; {seconds:,.1f} s" if isinstance(seconds, int | float) else ""
     device = " ".join(str(environment[key]) for key in ("device", "device_name") if key in environment)
     screen.say(
         f"training    {screen.count(log.models, 'model')}, up to {screen.count(log.epochs, 'epoch')}; "

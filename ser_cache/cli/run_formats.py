@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ser_cache.cli.run_table import INTERVAL, RunTable
+from ser_cache.cli.run_table import INTERVAL, STALE, RunTable
 
 if TYPE_CHECKING:
     from ser_cache.results.query import Record
@@ -49,7 +49,7 @@ def as_markdown(table: RunTable, score: str) -> str:
             for row in table.rows
         ),
     ]
-    note = _NOTE.format(score=score)
+    note = _note(table, score)
     in_common = _in_markdown(table.in_common())
     return "\n".join([*lines, "", f"All rows: {in_common}. {note}" if in_common else note]) + "\n"
 
@@ -69,7 +69,7 @@ def as_latex(table: RunTable, score: str) -> str:
             r"% needs \usepackage{booktabs}",
             r"\begin{table}",
             r"  \centering",
-            rf"  \caption{{{_in_latex(in_common + _NOTE.format(score=score))}}}",
+            rf"  \caption{{{_in_latex(in_common + _note(table, score))}}}",
             r"  \label{tab:ser-runs}",
             rf"  \begin{{tabular}}{{{alignment}}}",
             r"    \toprule",
@@ -82,6 +82,11 @@ def as_latex(table: RunTable, score: str) -> str:
             "",
         ]
     )
+
+
+def _note(table: RunTable, score: str) -> str:
+    note = _NOTE.format(score=score)
+    return f"{note} {STALE[0].upper()}{STALE[1:]}." if table.marks_stale else note
 
 
 def _cell(value: object) -> object:

@@ -5,13 +5,15 @@ Scores are in percent with the standard deviation over seeds; the interval is ov
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ser_cache.cli import screen
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ser_cache.results import Run, RunSummary
     from ser_cache.statistics import Spread
 
@@ -35,6 +37,7 @@ COLUMNS = {
 """Of `ser probe`: heading -> how it gives way in a narrow terminal."""
 PERCENT = "percent; mean over seeds ± standard deviation where there are several"
 NAMES = "UA: unweighted accuracy (mean recall), WA: accuracy, w. F1: weighted F1"
+STALE = "stale: a newer run of the same choices is on other data (labels, audio, features)"
 
 
 @dataclass(frozen=True)
@@ -70,13 +73,19 @@ class RunTable:
             for heading, value in self.shared.items()
         )
 
+    @property
+    def marks_stale(self) -> bool:
+        """Whether any row is of a stale run."""
+        return "stale" in (*self.headings, *self.shared)
 
-def table_of(runs: Sequence[Run], score: str = "macro_f1") -> RunTable:
+
+def table_of(runs: Sequence[Run], score: str = "macro_f1", stale: Collection[Path] = ()) -> RunTable:
     """Lay runs out.
 
     Args:
         runs: in the order of the rows.
         score: the one that the interval is of, which stands beside it.
+        stale: folders of the runs that have a newer one of the same choices on other data.
     """
     from ser_cache.results import summarise
     from ser_cache.results.finding import short_digits
@@ -93,8 +102,11 @@ def table_of(runs: Sequence[Run], score: str = "macro_f1") -> RunTable:
         "protocol": protocol_name,
         "seeds": lambda run: str(len(run.config.seeds)),
         "folds": lambda run: str(len(run.metrics["folds"])),
+        "stale": lambda run: "yes" if run.folder in stale else "",
     }
     cells = {heading: [text(run) for run in runs] for heading, text in about.items()}
+    if not any(cells["stale"]):
+        del cells["stale"]
     shared = {
         heading: values[0] for heading, values in cells.items() if heading != "run" and len(set(values)) == 1
     }
@@ -124,6 +136,8 @@ def show_runs(table: RunTable, title: str, score: str = "macro_f1") -> None:
     in_common = table.in_common()
     screen.table(f"{title}: {in_common}" if in_common else title, table.columns(), table.rows)
     screen.say(f"{PERCENT}\n{_interval_of(score)}\n{NAMES}")
+    if table.marks_stale:
+        screen.say(STALE)
 
 
 def show_summaries(summaries: Sequence[RunSummary], title: str) -> None:

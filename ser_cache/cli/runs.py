@@ -16,7 +16,7 @@ from ser_cache.cli.run_formats import as_csv, as_latex, as_markdown
 from ser_cache.cli.run_table import SCORES, show_runs, table_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from ser_cache.results import Run
     from ser_cache.results.query import Record, Wanted
@@ -37,6 +37,11 @@ SOME_FAILED = 3
 @click.option(
     "--layer", "layers", multiple=True, type=int, help="Fed to the head; repeatable [default: all]."
 )
+@click.option(
+    "--stale/--no-stale",
+    default=None,
+    help="Only runs that a newer one on other data replaces, or all but those [default: all].",
+)
 @click.option("--sort", "key", default="", help="A column of any format; scores best first [default: names].")
 @click.option("--reverse", is_flag=True, help="The other way round.")
 @delivery_options(FORMATS)
@@ -48,6 +53,7 @@ def runs(
     heads: tuple[str, ...],
     protocols: tuple[str, ...],
     layers: tuple[int, ...],
+    stale: bool | None,
     key: str,
     reverse: bool,
     shape: str | None,
@@ -58,13 +64,14 @@ def runs(
 
     RUN is a run's name, its beginning, the digits that the table shows, or a folder. CSV and JSON hold
     everything that is known of each run, in fractions from 0 to 1; the other formats show the scores in
-    percent. The confidence interval is that of the score sorted by, else of macro F1. With --format json, one
-    RUN gives all of its metrics.
+    percent. The confidence interval is that of the score sorted by, else of macro F1. Where labels, audio,
+    features or splits have changed and a run was repeated, both are listed, the older as stale. With --format
+    json, one RUN gives all of its metrics.
     """
     from ser_cache.results.query import Wanted
 
     folder = settings.locate(runs=runs).runs
-    wanted = Wanted(corpora, models, heads, protocols, layers)
+    wanted = Wanted(corpora, models, heads, protocols, layers, stale)
     shape = shape_of(shape, output, FORMATS)
     if run is None:
         return _list(folder, wanted, key, shape, output, reverse=reverse)
@@ -93,18 +100,23 @@ def _list(folder: Path, wanted: Wanted, key: str, shape: str, output: Path | Non
 
     found = read_all(folder)
     try:
-        chosen = select(found.runs, wanted) if found.runs else []  # without runs every name is unknown
-        _print(sort_runs(chosen, key, reverse=reverse), folder, key, shape, output)
+        # Without runs every name is unknown.
+        chosen = select(found.runs, wanted, found.stale) if found.runs else []
+        ordered = sort_runs(chosen, key, found.stale, reverse=reverse)
+        _print(ordered, found.stale, folder, key, shape, output)
     finally:  # also where a filter was mistyped: the run that is missed may be among these
         for line in found.unreadable:
             screen.note(line)
     return SOME_FAILED if found.unreadable else 0
 
 
-def _print(found: Sequence[Run], folder: Path, key: str, shape: str, output: Path | None) -> None:
+def _print(
+    found: Sequence[Run], stale: Collection[Path], folder: Path, key: str, shape: str, output: Path | None
+) -> None:
     from ser_cache.results.query import record
 
-    records, what = [record(run) for run in found], screen.count(len(found), "run")
+    records = [record(run, stale=run.folder in stale) for run in found]
+    what = screen.count(len(found), "run")
     if shape in ("csv", "json"):
         deliver(as_csv(records) if shape == "csv" else as_json(records), output, what)
         return
@@ -115,7 +127,7 @@ def _print(found: Sequence[Run], folder: Path, key: str, shape: str, output: Pat
             screen.note(f"There are no runs in {folder}; train some with: ser probe")
         return
     score = _score_sorted_by(key, records)
-    table = table_of(found, score)
+    table = table_of(found, score, stale)
     if shape == "table":
         show_runs(table, f"Runs in {folder}", score)
         screen.say(f"one in detail: ser runs {table.rows[0][0]}")

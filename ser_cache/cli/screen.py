@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
+import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,6 +33,7 @@ UNBOUNDED_WIDTH = 400
 ROOMY_WIDTH = 90
 FOLDED_WIDTH = 8
 NAME_WIDTH = 24
+FIELD_WIDTH = 11
 LISTED_FAILURES = 10
 NAMED = 3
 SECONDS_BETWEEN_LINES = 30.0
@@ -80,6 +83,16 @@ def _least_width(columns: Mapping[str, str], rows: Sequence[Sequence[str]], gap:
 def say(line: str) -> None:
     """Print one line of result on stdout."""
     click.echo(line)
+
+
+def say_field(name: str, value: str) -> None:
+    """Print a name and its value; in a terminal the value folds to its width, beside the name."""
+    pieces = [value]
+    if sys.stdout.isatty():
+        room = shutil.get_terminal_size().columns - FIELD_WIDTH - 1
+        pieces = textwrap.wrap(value, max(room, FIELD_WIDTH), break_long_words=False) or [""]
+    for number, piece in enumerate(pieces):
+        say(f"{'' if number else name:<{FIELD_WIDTH}} {piece}".rstrip())
 
 
 def note(line: str) -> None:

@@ -200,7 +200,7 @@ def _trained(study: Study, options: ReproductionOptions, runs: Path) -> Set[tupl
     """
     found = set()
     for folder in list_runs(runs):
-        with suppress(ResultsError):  # `ser runs` names a damaged run; here it is trained again
+        with suppress(ResultsError):  # a damaged run answers nothing; training its cell says so
             config = read_run(folder).config
             if _answers(config, study, options):
                 cell = (config.corpus, config.backbone, config.head)

@@ -15,17 +15,18 @@ from ser_cache.results.finding import find_run
 from ser_cache.results.folder import (
     Found,
     Run,
-    TrainedModel,
+    checked_path,
     find,
     list_runs,
     read_fingerprint,
     read_predictions,
     read_run,
     read_training_sides,
-    write_run,
 )
+from ser_cache.results.generations import newest_data, stale_runs
 from ser_cache.results.scoring import HEADLINE, FoldPredictions, score_run
 from ser_cache.results.summary import RunSummary, summarise
+from ser_cache.results.writing import TrainedModel, write_run
 
 __all__ = [
     "HEADLINE",
@@ -38,10 +39,12 @@ __all__ = [
     "RunData",
     "RunSummary",
     "TrainedModel",
+    "checked_path",
     "find",
     "find_run",
     "list_runs",
     "manifest_digest",
+    "newest_data",
     "read_fingerprint",
     "read_layer_weights",
     "read_predictions",
@@ -49,6 +52,7 @@ __all__ = [
     "read_training_sides",
     "score_run",
     "splits_as_json",
+    "stale_runs",
     "summarise",
     "write_run",
 ]

@@ -73,8 +73,12 @@ class RunConfig:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> RunConfig:
-        """The inverse of :meth:`to_json`; raises KeyError or TypeError where something is missing."""
-        return cls(
+        """The inverse of :meth:`to_json`.
+
+        Raises:
+            KeyError, TypeError, ValueError: something is missing, or is not what it should be.
+        """
+        config = cls(
             corpus=values["corpus"],
             backbone=values["backbone"],
             head=values["head"],
@@ -85,6 +89,12 @@ class RunConfig:
             seeds=tuple(values["seeds"]),
             data=RunData(**values["data"]),
         )
+        texts = (config.corpus, config.backbone, config.head, config.split["kind"], config.protocol["name"])
+        if not all(isinstance(text, str) for text in (*texts, *config.classes, *vars(config.data).values())):
+            raise TypeError("a name that is text")
+        if not all(isinstance(number, int) for number in (*config.layers, *config.seeds)):
+            raise TypeError("layers and seeds that are whole numbers")
+        return config
 
     @property
     def prefix(self) -> str:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import csv
-import json
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ser_cache.errors import ResultsError
-from ser_cache.results.folder import LAYER_WEIGHTS, Run
+from ser_cache.results.contents import LAYER_WEIGHTS, LOG, damaged, open_contents
+from ser_cache.results.folder import Run, checked_path
 from ser_cache.results.scoring import HEADLINE
 from ser_cache.statistics import Spread, spread
 
@@ -58,15 +58,15 @@ def read_training_log(run: Run) -> TrainingLog:
     """
     epochs, best = 0, []
     try:
-        with (run.folder / "log.csv").open(encoding="utf-8", newline="") as handle:
+        with checked_path(run, LOG).open(encoding="utf-8", newline="") as handle:
             for row in csv.DictReader(handle):
                 epochs = max(epochs, int(row["epoch"]))
                 if row["best"] == "1":
                     best.append(int(row["epoch"]))
-    except (KeyError, TypeError, ValueError) as error:
-        raise _damaged(run, "log.csv") from error
+    except (KeyError, TypeError, ValueError, csv.Error) as error:
+        raise _damaged(run, LOG) from error
     if not best:
-        raise _damaged(run, "log.csv")
+        raise _damaged(run, LOG)
     return TrainingLog(epochs, tuple(best))
 
 
@@ -76,11 +76,11 @@ def read_layer_weights(run: Run) -> LayerWeights | None:
     Raises:
         ResultsError: the file is damaged.
     """
-    path = run.folder / LAYER_WEIGHTS
-    if not path.exists():
+    contents = open_contents(run.folder)
+    if not contents.has(LAYER_WEIGHTS):
         return None
+    raw = contents.json(LAYER_WEIGHTS)
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
         models = np.array([row["weights"] for row in raw["models"]], dtype=np.float64)
         layers = tuple(int(layer) for layer in raw["layers"])
         if not len(models) or models.shape[1:] != (len(layers),) or layers != run.config.layers:
@@ -101,6 +101,4 @@ def fold_scores(run: Run) -> dict[str, dict[str, Spread]]:
 
 
 def _damaged(run: Run, name: str) -> ResultsError:
-    return ResultsError(
-        f"the run {run.folder} is damaged ({name} cannot be read); delete it, or repeat it with --force."
-    )
+    return damaged(run.folder, f"{name} cannot be read")

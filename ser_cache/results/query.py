@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ser_cache.errors import ResultsError, UnknownNameError
+from ser_cache.results.contents import damaged
 from ser_cache.results.folder import Run, list_runs, read_run
+from ser_cache.results.generations import stale_runs
 from ser_cache.results.scoring import HEADLINE
 from ser_cache.splits import SplitOptions
 
@@ -31,6 +33,8 @@ class Wanted:
         heads: names.
         protocols: names as the runs have them, changed settings included ("dasaro2024 but epochs 2").
         layers: numbers; a run is chosen when its head was fed one of them.
+        stale: True for those alone that have a newer run of the same choices on other data, False for those
+            alone that have none; None for both.
     """
 
     corpora: tuple[str, ...] = ()
@@ -38,6 +42,7 @@ class Wanted:
     heads: tuple[str, ...] = ()
     protocols: tuple[str, ...] = ()
     layers: tuple[int, ...] = ()
+    stale: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -47,10 +52,12 @@ class Listing:
     Attributes:
         runs: those that could be read, by name.
         unreadable: for each of the others one line that names it and says what is wrong.
+        stale: folders of those that have a newer run of the same choices on other data.
     """
 
     runs: tuple[Run, ...]
     unreadable: tuple[str, ...]
+    stale: frozenset[Path]
 
 
 def read_all(folder: Path) -> Listing:
@@ -63,15 +70,19 @@ def read_all(folder: Path) -> Listing:
         except ResultsError as error:
             unreadable.append(str(error))
         except (AttributeError, KeyError, OSError, TypeError, ValueError) as error:
-            what = " ".join(str(error).split())
-            unreadable.append(f"the run {path} is damaged ({what}); delete it, or repeat it with --force.")
+            unreadable.append(str(damaged(path, " ".join(str(error).split()))))
         else:
             runs.append(run)
-    return Listing(tuple(runs), tuple(unreadable))
+    return Listing(tuple(runs), tuple(unreadable), stale_runs(runs))
 
 
-def select(runs: Sequence[Run], wanted: Wanted) -> list[Run]:
+def select(runs: Sequence[Run], wanted: Wanted, stale: Collection[Path] = ()) -> list[Run]:
     """The runs that meet every condition, in the order given.
+
+    Args:
+        runs: what to choose from.
+        wanted: the conditions.
+        stale: folders of the stale ones among them.
 
     Raises:
         UnknownNameError: a name that no run has, so that a slip does not look like an empty result.
@@ -90,22 +101,27 @@ def select(runs: Sequence[Run], wanted: Wanted) -> list[Run]:
             chosen = [run for run in chosen if value(run) in accepted]
     if wanted.layers:
         chosen = [run for run in chosen if set(run.config.layers) & set(wanted.layers)]
+    if wanted.stale is not None:
+        chosen = [run for run in chosen if (run.folder in stale) is wanted.stale]
     return chosen
 
 
-def sort_runs(runs: Iterable[Run], key: str = "", *, reverse: bool = False) -> list[Run]:
+def sort_runs(
+    runs: Iterable[Run], key: str = "", stale: Collection[Path] = (), *, reverse: bool = False
+) -> list[Run]:
     """Sort by any column of the records: scores best first, everything else ascending, what lacks it last.
 
     Args:
         runs: what to sort.
         key: a column, in any spelling of case, spaces and hyphens ("macro F1"); empty for the order of
             corpus, backbone, head, layers. That order also decides between equals.
+        stale: folders of the stale ones among them.
         reverse: turn the order round; what lacks the column stays last.
 
     Raises:
         UnknownNameError: no run has such a column.
     """
-    records = {run.folder: record(run) for run in runs}
+    records = {run.folder: record(run, stale=run.folder in stale) for run in runs}
     by_name = sorted(runs, key=lambda run: [_comparable(records[run.folder][name]) for name in DEFAULT_ORDER])
     if not key or not by_name:
         return by_name[::-1] if reverse else by_name
@@ -138,11 +154,15 @@ def is_score(column: str) -> bool:
     return column.removesuffix("_low").removesuffix("_high") in HEADLINE or column.startswith(_BEST_FIRST)
 
 
-def record(run: Run) -> Record:
+def record(run: Run, *, stale: bool = False) -> Record:
     """Everything about a run but its predictions and weights, flat: nested settings have dots in their names.
 
     Scores are fractions from 0 to 1; ``<score>_std`` is over seeds (null for one), ``<score>_low`` and
     ``_high`` are the confidence interval over test speakers (null without, and ``no_interval`` says why).
+
+    Args:
+        run: which.
+        stale: whether a newer run of the same choices on other data is there, which one run does not know.
     """
     config, metrics = run.config, run.metrics
     values: Record = {
@@ -165,7 +185,8 @@ def record(run: Run) -> Record:
         "macro_f1_over": metrics.get("macro_f1_over"),
         "classes": list(config.classes),
         "seed_numbers": list(config.seeds),
-        "date": date_of(run),
+        "date": run.written or None,
+        "stale": stale,
         "folder": str(run.folder),
     }
     for kind in ("mean", "std"):
@@ -204,12 +225,6 @@ def layers_text(layers: Sequence[int]) -> str:
         else:
             spans.append([layer, layer])
     return ",".join(str(low) if low == high else f"{low}-{high}" for low, high in spans)
-
-
-def date_of(run: Run) -> str | None:
-    """When a run was written, in ISO 8601, UTC; None where an earlier version did not say."""
-    written = run.environment.get("written")
-    return None if written is None else str(written)
 
 
 def _score(run: Run, name: str) -> Record:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,6 +87,58 @@ def score_run(predictions: Sequence[FoldPredictions], classes: Sequence[str]) ->
         "confusion": np.sum([scores.confusion for scores in pooled.values()], axis=0).tolist(),
         "interval": _intervals(predictions, seeds, classes, single=single),
     }
+
+
+def check_metrics(found: Mapping[str, Any], classes: Sequence[str]) -> None:
+    """Make sure that metrics read from a file have what their readers ask for.
+
+    Raises:
+        AttributeError, KeyError, TypeError, ValueError: something is missing, or is not what it should be.
+    """
+    for kind in ("pooled", "mean_of_folds"):
+        for name in HEADLINE:
+            _check_number(found[kind]["mean"][name])
+            _check_number(found[kind]["std"][name], or_none=True)
+    for row in found["mean_of_folds"]["per_fold"]:
+        _check_text(row["fold"])
+        for name in HEADLINE:
+            _check_number(row[name])
+    for fold in found["folds"]:
+        _check_text(fold)
+    _check_classes(found, classes)
+    _check_interval(found["interval"])
+
+
+def _check_classes(found: Mapping[str, Any], classes: Sequence[str]) -> None:
+    for name, row, counts in zip(classes, found["per_class"], found["confusion"], strict=True):
+        if row["class"] != name or len(counts) != len(classes):
+            raise ValueError(name)
+        for number in (*(row[kind] for kind in ("precision", "recall", "f1", "support")), *counts):
+            _check_number(number)
+
+
+def _check_interval(found: Mapping[str, Any]) -> None:
+    _check_number(found["speakers"])
+    if "reason" in found:
+        _check_text(found["reason"])
+        return
+    _check_number(found["level"])
+    for name in HEADLINE:
+        low, high = found[name]
+        _check_number(low)
+        _check_number(high)
+
+
+def _check_number(value: object, *, or_none: bool = False) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        if value is None and or_none:
+            return
+        raise TypeError("not a number")
+
+
+def _check_text(value: object) -> None:
+    if not isinstance(value, str):
+        raise TypeError("not a text")
 
 
 def _scores(part: FoldPredictions, classes: Sequence[str]) -> Scores:
