@@ -211,8 +211,9 @@ class StreamedFeatures:
     def _room(self, frames: int) -> torch.Tensor:
         needed = self.layers * frames * self.width
         if self._buffer.numel() < needed:
-            pinned = self.device.type == "cuda"  # what a GPU copies from without a detour
-            self._buffer = torch.empty(needed + needed // 4, dtype=self._buffer.dtype, pin_memory=pinned)
+            dtype, pinned = self._buffer.dtype, self.device.type == "cuda"  # pinned: copied without a detour
+            self._buffer = torch.empty(0, dtype=dtype)  # given back first, or both would be held for a moment
+            self._buffer = torch.empty(needed + needed // 4, dtype=dtype, pin_memory=pinned)
         return self._buffer[:needed].view(self.layers, frames, self.width)
 
 
