@@ -42,6 +42,21 @@ def test_a_lost_ctrl_c_is_raised_where_progress_is_shown():
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
+def test_a_lost_ctrl_c_prints_no_traceback_and_other_errors_still_do(monkeypatch):
+    told = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda unraisable: told.append(unraisable.exc_type))
+    ours = sys.unraisablehook
+    with interruption.remembered():
+        strike_where_nothing_can_be_raised()
+        assert told == []
+        thing = Thing()
+        reference = weakref.ref(thing, lambda _: 1 // 0)
+        del thing
+        assert reference() is None
+        assert told == [ZeroDivisionError]
+    assert sys.unraisablehook is ours
+
+
 def test_a_ctrl_c_that_was_heard_is_not_raised_again_by_the_next_command():
     with pytest.raises(KeyboardInterrupt), interruption.remembered():
         signal.raise_signal(signal.SIGINT)

@@ -10,6 +10,7 @@ What an interrupted command leaves behind differs: commands that can go on say w
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,9 +38,17 @@ def remembered() -> Iterator[None]:
         yield
         return
     signal.signal(signal.SIGINT, _remember)
+    hook = sys.unraisablehook
+
+    def tell_others(unraisable: sys.UnraisableHookArgs) -> None:
+        if unraisable.exc_type is not KeyboardInterrupt:  # which is remembered: its traceback would mislead
+            hook(unraisable)
+
+    sys.unraisablehook = tell_others
     try:
         yield
     finally:
+        sys.unraisablehook = hook
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
