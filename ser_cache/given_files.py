@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from ser_cache.corpora import AUDIO_SUFFIXES
@@ -21,7 +21,7 @@ def collect_files(given: Iterable[Path]) -> list[Path]:
     """
     found: dict[Path, None] = {}
     for path in given:
-        if not path.is_dir():
+        if not _asked(path.is_dir):
             found[path] = None  # also where it is missing: it is listed among the failures
             continue
         inside = [
@@ -43,10 +43,18 @@ def require_any(files: Sequence[Path]) -> None:
     Raises:
         AudioError: not one of the files exists.
     """
-    if files and not any(path.exists() for path in files):
+    if files and not any(_asked(path.exists) for path in files):
         named = ", ".join(map(str, files[:_NAMED_FILES]))
         more = f" and {len(files) - _NAMED_FILES:,} more" if len(files) > _NAMED_FILES else ""
         raise AudioError(f"there is nothing to predict: {named}{more} not found; name files that exist.")
+
+
+def _asked(question: Callable[[], bool]) -> bool:
+    """The answer of the file system; no, where it refuses one, as of a name that is too long."""
+    try:
+        return question()
+    except OSError:
+        return False
 
 
 def _hidden(path: Path) -> bool:

@@ -2,16 +2,20 @@
 
 A run's folder is written when all of its folds are trained, which takes hours for a large corpus. Until then
 each finished fold is a file of its own in ``.<run>.folds``; the next probe of the same configuration takes it
-from there. A file made with other versions, threads or another device is not taken, because a run is
-bit-identical to itself only where those are the same.
+from there. A file made with other versions, other code, other threads or another device is not taken, because
+a run is bit-identical to itself only where those are the same; nor is one whose content is not what was
+written. A forced probe keeps its folds apart, so that it goes on with its own and takes nobody else's.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,33 +24,44 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from ser_cache.files import replacing, sha256_of_value
+from ser_cache.files import canonical_json, replacing, sha256_of_file, sha256_of_value
 from ser_cache.fold_training import Task, TrainedFold, predictions_of
 from ser_cache.results import RunConfig, TrainedModel
 from ser_cache.splits import Split
 from ser_cache.training_options import EpochLog
 
-SCHEMA = 1
+SCHEMA = 2
 """Of a kept fold. A file with another number is trained again, not read."""
 WORTH_KEEPING = 5.0
-"""Seconds; a fold that took less is trained again sooner than hundreds of such files are flushed to disk."""
+"""Seconds of training that are gathered before folds are written: quick ones by the hundred would otherwise
+cost more to flush to disk than to train again."""
 
 
 class KeptFolds:
     """The finished folds of one run that is not finished itself."""
 
-    def __init__(self, runs: Path, config: RunConfig, task: Task, environment: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        runs: Path,
+        config: RunConfig,
+        task: Task,
+        environment: Mapping[str, Any],
+        *,
+        forced: bool = False,
+    ) -> None:
         """Name the place; nothing is read or made yet.
 
         Args:
             runs: the folder of all runs.
             config: what makes the run.
             task: its utterances, labels and folds.
-            environment: what the results depend on beside the configuration.
+            environment: what the results depend on beside the configuration and the code.
+            forced: whether the run is repeated although it is there.
         """
-        self.folder = runs / f".{config.run_id}.folds"
+        self.folder = runs / f".{config.run_id}{'.forced' if forced else ''}.folds"
         self._task, self._seeds = task, config.seeds
-        self._environment = sha256_of_value({"schema": SCHEMA, **environment})
+        self._environment = sha256_of_value({"schema": SCHEMA, "code": _code(), **environment})
+        self._unwritten: list[tuple[Split, TrainedFold]] = []
 
     def load(self, split: Split) -> TrainedFold | None:
         """A fold as it was saved; None where it was not, or otherwise than it would be made now."""
@@ -55,14 +70,26 @@ class KeptFolds:
                 notes = file.metadata() or {}
                 if notes.get("environment") != self._environment or notes.get("fold") != split.fold:
                     return None
-                return self._restored(split, notes, {name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118 - no mapping
-        except (FileNotFoundError, SafetensorError, KeyError, TypeError, ValueError):
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+            if notes.pop("digest", None) != _digest(notes, tensors):
+                return None
+            return self._restored(split, notes, tensors)
+        except (OSError, SafetensorError, KeyError, TypeError, ValueError):
             return None  # absent or damaged: training it again replaces it
 
     def save(self, split: Split, fold: TrainedFold) -> TrainedFold:
-        """Keep a fold, whole or not at all, if it took long enough to be worth it, and return it."""
-        if fold.seconds < WORTH_KEEPING:
-            return fold
+        """Keep a fold and return it; it is written when enough is gathered to be worth it."""
+        self._unwritten.append((split, fold))
+        if sum(each.seconds for _, each in self._unwritten) >= WORTH_KEEPING:
+            # Training needs none of these files: where they cannot be written it goes on, and a full disk is
+            # told when the run itself is written.
+            with suppress(OSError):
+                for each in self._unwritten:
+                    self._write(*each)
+            self._unwritten.clear()
+        return fold
+
+    def _write(self, split: Split, fold: TrainedFold) -> None:
         notes = {
             "environment": self._environment,
             "fold": split.fold,
@@ -70,9 +97,10 @@ class KeptFolds:
             "models": json.dumps([_notes_of(model) for model in fold.models]),
             "search": json.dumps(fold.search),
         }
+        tensors = dict(_tensors_of(fold))
+        notes["digest"] = _digest(notes, tensors)
         with replacing(self._path(split)) as temporary:
-            temporary.write_bytes(save(dict(_tensors_of(fold)), notes))
-        return fold
+            temporary.write_bytes(save(tensors, notes))
 
     def discard(self) -> None:
         """Forget all folds: the run is written, or shall be trained anew."""
@@ -101,6 +129,25 @@ class KeptFolds:
         return TrainedFold(
             tuple(models), json.loads(notes["search"]), standardisation, float(notes["seconds"])
         )
+
+
+@cache
+def _code() -> str:
+    """Digest of this package's source: its version stays the same from one change to the next."""
+    root = Path(__file__).parent
+    return sha256_of_value(
+        {path.relative_to(root).as_posix(): sha256_of_file(path) for path in sorted(root.rglob("*.py"))}
+    )
+
+
+def _digest(notes: Mapping[str, str], tensors: Mapping[str, NDArray[Any]]) -> str:
+    """Of all that a file holds, which its format does not check."""
+    found = hashlib.sha256(canonical_json(dict(notes)).encode())
+    for name in sorted(tensors):
+        value = tensors[name]
+        found.update(canonical_json([name, str(value.dtype), list(value.shape)]).encode())
+        found.update(value.tobytes())
+    return found.hexdigest()
 
 
 def _notes_of(model: TrainedModel) -> dict[str, Any]:

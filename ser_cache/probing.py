@@ -29,6 +29,7 @@ from ser_cache.results import (
     RunData,
     RunSummary,
     find,
+    keep_current,
     manifest_digest,
     splits_as_json,
     summarise,
@@ -120,6 +121,10 @@ def probe(
     wanted = [config for config, known in zip(configs, found, strict=True) if known.state != "good"]
     passes = [[c for c in wanted if head_kind(c.head).pools_first is pooled] for pooled in (True, False)]
     meter = Meter(on_progress, sum(map(bool, passes)) * sum(_epochs(task, options)))
+    reused = [known.run for known in found if known.state == "good" and known.run is not None]
+    keep_current(runs, reused)
+    for run in reused:  # whatever a kill left between writing a run and forgetting its folds
+        KeptFolds(runs, run.config, task, {}).discard()
     trained: dict[str, Run] = {}
     for together in filter(None, passes):
         new = _train_pass(features, task, together, options, runs, meter)
@@ -267,10 +272,7 @@ def _train_pass(
     pooled = head_kind(configs[0].head).pools_first
     training = FoldTraining(features, task, options.protocol, layers, meter)
     source = open_source(features, layers, device, pooled=pooled)
-    kept = [KeptFolds(runs, config, task, made) for config in configs]
-    if options.force:
-        for folds in kept:
-            folds.discard()
+    kept = [KeptFolds(runs, config, task, made, forced=options.force) for config in configs]
     trained: list[list[TrainedFold]] = [[] for _ in configs]
     for split, epochs in zip(task.splits, _epochs(task, options), strict=True):
         known = [folds.load(split) for folds in kept]
@@ -279,11 +281,10 @@ def _train_pass(
         for own, folds, fold in zip(trained, kept, known, strict=True):
             own.append(fold or folds.save(split, next(new)))
         meter.pass_fold(epochs, trained=bool(lacking))
-    written = [
-        _write(runs, config, task, own, made | {"runs_of_the_pass": len(configs)}, features.origin)
-        for config, own in zip(configs, trained, strict=True)
-    ]
-    for folds in kept:
+    written = []
+    for config, own, folds in zip(configs, trained, kept, strict=True):
+        told = made | {"runs_of_the_pass": len(configs)}
+        written.append(_write(runs, config, task, own, told, features.origin))
         folds.discard()
     return written
 

@@ -164,3 +164,11 @@ def test_an_unknown_run_and_an_empty_folder_get_one_line(workshop, command, caps
     assert "there is no run 'tonse'" in last_line(capsys)
     assert command(tmp_path) == 1
     assert "holds no audio" in last_line(capsys)
+
+
+def test_a_name_that_no_file_can_have_is_one_failure_among_others(command, capsys, tmp_path):
+    soundfile.write(tmp_path / "fine.wav", np.random.default_rng(0).normal(size=16_000) * 0.1, 16_000)
+    assert command(str(tmp_path / "fine.wav"), "x" * 300 + ".wav") == 3
+    told = capsys.readouterr()
+    assert "fine.wav" in told.out
+    assert "x" * 20 in told.err

@@ -361,3 +361,12 @@ def test_a_layer_that_some_heads_have_no_use_for_is_noted(empty_folder, capsys):
         run(["probe", "--head", "linear", "--head", "multilayer", "--layer", "1"]) == 1
     )  # nothing is cached
     assert "note: --layer does not concern multilayer, which mixes layers." in capsys.readouterr().err
+
+
+def test_settings_that_differ_in_the_tenth_digit_have_names_that_differ() -> None:
+    names = [
+        changed_protocol(protocol_named("dasaro2024"), {"learning_rate": rate}).name
+        for rate in (0.001, 0.0010000001)
+    ]
+    assert names[0] == "dasaro2024 but learning rate 0.001"
+    assert len(set(names)) == 2

@@ -114,3 +114,10 @@ def test_files_changed_a_moment_ago_have_no_stamp(tmp_path, monkeypatch):
     monkeypatch.setattr(unchanged.time, "time", lambda: later)
     assert unchanged.stamp(tmp_path) == unchanged.stamp(tmp_path) != ""
     assert unchanged.stamp(tmp_path / "absent") == ""
+
+
+def test_a_checkpoint_with_folders_has_no_stamp(tmp_path, settled):
+    (tmp_path / "model.safetensors.index.json").write_text('{"weight_map": {"x": "shards/a.safetensors"}}')
+    assert unchanged.stamp(tmp_path)
+    (tmp_path / "shards").mkdir()
+    assert unchanged.stamp(tmp_path) == ""

@@ -108,7 +108,8 @@ def test_an_interrupted_command_says_what_it_keeps_and_nothing_else(monkeypatch,
     assert interrupted(monkeypatch, capsys, "extract", some) == "interrupted; 3 of 9 utterances are kept."
     assert interrupted(monkeypatch, capsys, "extract", nothing) == "interrupted."
     assert interrupted(monkeypatch, capsys, "probe", nothing) == (
-        "interrupted; finished folds and runs are kept: run the same command to go on."
+        "interrupted; finished runs and folds are kept, but for the last seconds: "
+        "run the same command to go on."
     )
     assert interrupted(monkeypatch, capsys, "manifest", nothing) == "interrupted."
     assert interruption.KEPT.keys() <= cli.ser.commands.keys()

@@ -55,6 +55,16 @@ def stop_in(name):
     return stop
 
 
+def stop_at_first(seen):
+    """What stops a probe as soon as it trains any fold."""
+
+    def stop(progress: Progress) -> None:
+        seen.append(progress.fold)
+        raise Stopped
+
+    return stop
+
+
 def interrupted(runs, options=OPTIONS, fold="s3"):
     with pytest.raises(Stopped):
         probe(Features(CORPUS.utterances), CORPUS, options, runs, stop_in(fold))
@@ -123,6 +133,47 @@ def test_force_forgets_kept_folds(tmp_path):
     assert trained_folds(tmp_path, replace(OPTIONS, force=True))[1] == ["s0", "s1", "s2", "s3", "s4"]
 
 
+def test_an_interrupted_repetition_goes_on_with_its_own_folds(tmp_path):
+    forced = replace(OPTIONS, force=True)
+    interrupted(tmp_path, forced)
+    assert trained_folds(tmp_path, forced)[1] == ["s3", "s4"]
+    assert trained_folds(tmp_path, forced)[1] == ["s0", "s1", "s2", "s3", "s4"]
+    assert not list(tmp_path.glob(".*.folds"))
+
+
+def test_folds_of_other_code_are_trained_again(tmp_path, monkeypatch):
+    interrupted(tmp_path)
+    monkeypatch.setattr(kept_folds, "_code", lambda: "as it was before a change")
+    assert trained_folds(tmp_path)[1] == ["s0", "s1", "s2", "s3", "s4"]
+
+
+def test_a_disk_that_keeps_no_fold_stops_no_training(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(kept_folds, "replacing", full)
+    summaries, folds = trained_folds(tmp_path)
+    assert folds == ["s0", "s1", "s2", "s3", "s4"]
+    assert all(summary.folder.is_dir() for summary in summaries)
+
+
+def test_quick_folds_are_kept_when_enough_has_gathered(tmp_path, monkeypatch):
+    monkeypatch.setattr(kept_folds, "WORTH_KEEPING", 2.5)
+    clock = iter(range(1000))
+    monkeypatch.setattr("ser_cache.fold_training.perf_counter", lambda: float(next(clock)))  # a second a fold
+    interrupted(tmp_path, fold="s4")
+    assert all(len(list(folder.iterdir())) == 3 for folder in tmp_path.glob(".*.folds"))
+    assert trained_folds(tmp_path)[1] == ["s3", "s4"]
+
+
+def test_what_a_kill_left_beside_a_written_run_goes_away(tmp_path):
+    summaries, _ = trained_folds(tmp_path)
+    left = tmp_path / f".{summaries[0].folder.name}.folds"
+    left.mkdir()
+    trained_folds(tmp_path)
+    assert not left.exists()
+
+
 def test_folds_of_other_versions_or_threads_are_trained_again(tmp_path, monkeypatch):
     interrupted(tmp_path)
     monkeypatch.setattr("ser_cache.environment.__version__", "0.0.0")
@@ -145,6 +196,23 @@ def test_a_damaged_fold_is_trained_again(tmp_path, length):
         path = sorted(folder.iterdir())[1]
         path.write_bytes(path.read_bytes()[:length])
     assert trained_folds(tmp_path)[1] == ["s1", "s3", "s4"]
+
+
+def test_any_changed_byte_of_a_fold_is_noticed(tmp_path):
+    interrupted(tmp_path)
+    paths = [sorted(folder.iterdir())[1] for folder in tmp_path.glob(".*.folds")]
+    for place in range(0, paths[0].stat().st_size, 4999):
+        whole = [path.read_bytes() for path in paths]
+        for path, content in zip(paths, whole, strict=True):
+            changed = bytearray(content)
+            changed[place % len(content)] ^= 1
+            path.write_bytes(changed)
+        seen: list[str] = []
+        with pytest.raises(Stopped):
+            probe(Features(CORPUS.utterances), CORPUS, OPTIONS, tmp_path, stop_at_first(seen))
+        assert seen == ["s1"], place
+        for path, content in zip(paths, whole, strict=True):
+            path.write_bytes(content)
 
 
 def test_folds_that_are_quicker_to_train_than_to_keep_are_not_kept(tmp_path, monkeypatch):

@@ -18,7 +18,7 @@ from ser_cache.manifest import Manifest
 from ser_cache.packing import PackedFeatures
 from ser_cache.probing import ProbeOptions, Progress, probe
 from ser_cache.protocols import PROTOCOLS, Protocol, protocol_named
-from ser_cache.results import read_predictions, read_run
+from ser_cache.results import list_runs, read_predictions, read_run, stale_runs
 from ser_cache.splits import SplitOptions, make_splits
 from ser_cache.stacks import Model
 from ser_cache.training import Sides, TrainingOptions, fit
@@ -402,3 +402,23 @@ def test_time_means_too_large_for_memory_are_streamed_to_the_same_result(tmp_pat
         assert one.folder.name == other.folder.name
         for name in ("predictions.csv", "weights.safetensors"):
             assert (one.folder / name).read_bytes() == (other.folder / name).read_bytes()
+
+
+def test_a_run_whose_data_came_back_is_no_longer_stale(tmp_path):
+    rows = utterances()
+    features, options = Features(rows), replace(LOSO, heads=("linear",))
+    relabelled = (replace(rows[0], emotion="fear"), *rows[1:])
+
+    def probed(utterances_):
+        (summary,) = probe(features, Manifest("toy", utterances_), options, tmp_path)
+        stale = stale_runs([read_run(folder) for folder in list_runs(tmp_path)])
+        return summary.folder, {folder.name for folder in stale}
+
+    first, _ = probed(rows)
+    other, stale = probed(relabelled)
+    # Both may have been written within a second; then their names decide.
+    assert stale <= {first.name, other.name}
+    again, stale = probed(rows)
+    assert (again, stale) == (first, {other.name})
+    assert probed(rows) == (first, {other.name})
+    assert probed(relabelled) == (other, {first.name})

@@ -27,11 +27,13 @@ def stamp(folder: Path) -> str:
     the libraries that read the weights count too.
 
     Empty, which is equal to nothing, where a file was changed so lately that another change might leave no
-    trace, and where the folder cannot be read.
+    trace, where there are folders in the folder, and where it cannot be read.
     """
     files = []
     try:
         for path in sorted(folder.iterdir()):
+            if path.is_dir():  # an index may name weights in there
+                return ""
             status = path.stat()
             if max(status.st_mtime, status.st_ctime) > time.time() - _SETTLED:
                 return ""

@@ -312,4 +312,6 @@ def shown(value: object) -> str:
         return "yes" if value else "no"
     if isinstance(value, tuple):
         return ",".join(map(shown, value))
-    return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):  # short where that says all of it: two settings never share a name
+        return f"{value:g}" if float(f"{value:g}") == value else repr(value)
+    return "none" if value is None else str(value)

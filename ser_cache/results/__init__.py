@@ -23,7 +23,7 @@ from ser_cache.results.folder import (
     read_run,
     read_training_sides,
 )
-from ser_cache.results.generations import newest_data, stale_runs
+from ser_cache.results.generations import keep_current, newest_data, stale_runs
 from ser_cache.results.scoring import HEADLINE, FoldPredictions, score_run
 from ser_cache.results.summary import RunSummary, summarise
 from ser_cache.results.writing import TrainedModel, write_run
@@ -42,6 +42,7 @@ __all__ = [
     "checked_path",
     "find",
     "find_run",
+    "keep_current",
     "list_runs",
     "manifest_digest",
     "newest_data",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,8 @@ from ser_cache.results.contents import (
 )
 from ser_cache.results.scoring import check_metrics
 
+USED = "used.json"
+"""When a run was used again after one on other data; beside the files that make up the run."""
 PREDICTION_COLUMNS = ("fold", "seed", "id", "speaker", "truth", "predicted")
 """Before one ``score:<emotion>`` column per class."""
 
@@ -47,6 +50,15 @@ class Run:
     def written(self) -> str:
         """When, in ISO 8601, UTC; empty, which sorts first, where an earlier version did not say."""
         return str(self.environment.get("written", ""))
+
+    @property
+    def current_since(self) -> str:
+        """When it was written, or last used again after a run on other data; as ``written``."""
+        try:
+            used = json.loads((self.folder / USED).read_text(encoding="utf-8"))["used"]
+        except (OSError, ValueError, TypeError, KeyError):
+            return self.written
+        return max(self.written, str(used))
 
 
 @dataclass(frozen=True)
@@ -82,7 +94,7 @@ def find(runs: Path, config: RunConfig) -> Found:
             earlier.append(run)
     if not earlier:
         return Found("absent")
-    newest = max(earlier, key=lambda run: run.written)
+    newest = max(earlier, key=lambda run: run.current_since)
     ours, theirs = vars(config.data), vars(newest.config.data)
     return Found("stale", newest, ", ".join(name for name in ours if ours[name] != theirs[name]))
 

@@ -1,21 +1,48 @@
 """Runs of the same choices on other data: labels, audio, features or splits changed, and both are kept.
 
-What such runs say must not be mixed, and the newest counts. Which is newest, the time of writing tells.
+What such runs say must not be mixed, and the newest counts. Which is newest, the time of writing tells, or
+that of using a run again after its data had changed and changed back.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
-from ser_cache.files import canonical_json
+from ser_cache.errors import ResultsError
+from ser_cache.files import canonical_json, write_json
 from ser_cache.results.config import RunData
-from ser_cache.results.folder import Run
+from ser_cache.results.folder import USED, Run, list_runs, read_run
 
 
 def newest_data(runs: Sequence[Run]) -> RunData:
-    """The data of the run that was written last, of one at least; of equals, the last by name."""
-    return max(runs, key=lambda run: (run.written, run.folder.name)).config.data
+    """The data of the run that was written or used again last; of equals, the last by name."""
+    return max(runs, key=lambda run: (run.current_since, run.folder.name)).config.data
+
+
+def keep_current(folder: Path, reused: Sequence[Run]) -> None:
+    """Let runs that were used again count as newer than those on other data that came in between.
+
+    Args:
+        folder: of all runs.
+        reused: those whose data are the present ones.
+    """
+    if not reused:
+        return
+    prefixes = tuple({run.config.prefix for run in reused})
+    beside = []
+    for path in list_runs(folder):
+        if path.name.startswith(prefixes):
+            with suppress(ResultsError):  # a damaged neighbour is named where it is asked for
+                beside.append(read_run(path))
+    stale = stale_runs(beside)
+    for run in reused:
+        if run.folder in stale:
+            # What cannot be noted, in a folder that is read-only, changes a table's marks and no number.
+            with suppress(OSError):
+                write_json(run.folder / USED, {"used": datetime.now(UTC).isoformat(timespec="microseconds")})
 
 
 def stale_runs(runs: Sequence[Run]) -> frozenset[Path]:
