@@ -112,14 +112,19 @@ def measure(arguments: argparse.Namespace, copies: int) -> Usage:
     if arguments.manifest is not None:
         command += ["--manifest", str(arguments.manifest)]
     command += ["--batch-seconds", str(arguments.batch_seconds), "--copies", str(copies)]
+    return watched(command)
+
+
+def watched(command: Sequence[str]) -> Usage:
+    """Run a process that prints ``LOADED`` when it has loaded what it needs, and watch its memory."""
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        assert process.stdout.readline().strip() == LOADED, "the extraction did not start; see above"
+        assert process.stdout.readline().strip() == LOADED, "the process did not start; see above"
         started, loaded, samples = time.monotonic(), anonymous_bytes(process.pid), []
         while process.poll() is None:
             samples.append(anonymous_bytes(process.pid))
             time.sleep(SECONDS_BETWEEN_SAMPLES)
-        assert process.returncode == 0, "the extraction failed; see above"
+        assert process.returncode == 0, "the process failed; see above"
     # A process that is ending shows 0.
     values = np.array([sample for sample in samples if sample])
     return Usage(loaded, values, time.monotonic() - started)

@@ -12,17 +12,15 @@ have some hundred utterances. Time means are held in memory, 4 bytes a number, a
 from __future__ import annotations
 
 import argparse
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from machine import machine
-from memory import LOADED, MIB, SECONDS_BETWEEN_SAMPLES, Usage, anonymous_bytes
+from memory import LOADED, MIB, Usage, watched
 
 from ser_cache.manifest import Manifest, Utterance
 from ser_cache.store import Fingerprint, PartWriter, Row, create_part, open_features
@@ -115,15 +113,7 @@ def _measure(folder: Path, fed: str, count: int, arguments: argparse.Namespace) 
     """Probe in a process of its own, and watch its memory."""
     command = [sys.executable, __file__, "--probe", fed, "--folder", str(folder), "--sizes", str(count)]
     command += ["--epochs", str(arguments.epochs)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline().strip() == LOADED, "the probe did not start; see above"
-        started, loaded, samples = time.monotonic(), anonymous_bytes(process.pid), []
-        while process.poll() is None:
-            samples.append(anonymous_bytes(process.pid))
-            time.sleep(SECONDS_BETWEEN_SAMPLES)
-        assert process.returncode == 0, "the probe failed; see above"
-    return Usage(loaded, np.array([sample for sample in samples if sample]), time.monotonic() - started)
+    return watched(command)
 
 
 def _probe(arguments: argparse.Namespace) -> None:

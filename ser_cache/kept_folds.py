@@ -58,7 +58,7 @@ class KeptFolds:
             environment: what the results depend on beside the configuration and the code.
             forced: whether the run is repeated although it is there.
         """
-        self.folder = runs / f".{config.run_id}{'.forced' if forced else ''}.folds"
+        self.folder = _folder_of(runs, config, forced=forced)
         self._task, self._seeds = task, config.seeds
         self._environment = sha256_of_value({"schema": SCHEMA, "code": _code(), **environment})
         self._unwritten: list[tuple[Split, TrainedFold]] = []
@@ -103,7 +103,7 @@ class KeptFolds:
             temporary.write_bytes(save(tensors, notes))
 
     def discard(self) -> None:
-        """Forget all folds: the run is written, or shall be trained anew."""
+        """Forget all folds: the run is written."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _path(self, split: Split) -> Path:
@@ -129,6 +129,15 @@ class KeptFolds:
         return TrainedFold(
             tuple(models), json.loads(notes["search"]), standardisation, float(notes["seconds"])
         )
+
+
+def forget(runs: Path, config: RunConfig) -> None:
+    """Remove what a kill left between writing a run and forgetting its folds."""
+    shutil.rmtree(_folder_of(runs, config, forced=False), ignore_errors=True)
+
+
+def _folder_of(runs: Path, config: RunConfig, *, forced: bool) -> Path:
+    return runs / f".{config.run_id}{'.forced' if forced else ''}.folds"
 
 
 @cache

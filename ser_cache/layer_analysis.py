@@ -237,7 +237,7 @@ def _on_newest_data(runs: Sequence[Run]) -> tuple[list[Run], tuple[str, ...]]:
 def _largest(runs: Sequence[Run], kind: Callable[[Run], Any]) -> tuple[dict[Any, Run], tuple[str, ...]]:
     """One run of each kind, the one with the most models; and a line for each that had to give way."""
     chosen: dict[Any, Run] = {}
-    newest_first = sorted(runs, key=lambda run: (run.current_since, run.folder.name), reverse=True)
+    newest_first = sorted(runs, key=lambda run: run.recency, reverse=True)
     for run in sorted(newest_first, key=lambda run: -len(run.config.seeds) * len(run.metrics["folds"])):
         chosen.setdefault(kind(run), run)
     kept = {run.folder for run in chosen.values()}

@@ -19,7 +19,7 @@ from ser_cache.feature_sources import Features, open_source
 from ser_cache.files import sha256_of_value
 from ser_cache.fold_training import FoldTraining, Meter, Progress, Task, TrainedFold
 from ser_cache.heads import head_kind
-from ser_cache.kept_folds import KeptFolds
+from ser_cache.kept_folds import KeptFolds, forget
 from ser_cache.protocols import Protocol as TrainingProtocol
 from ser_cache.protocols import protocol_named
 from ser_cache.results import (
@@ -123,8 +123,8 @@ def probe(
     meter = Meter(on_progress, sum(map(bool, passes)) * sum(_epochs(task, options)))
     reused = [known.run for known in found if known.state == "good" and known.run is not None]
     keep_current(runs, reused)
-    for run in reused:  # whatever a kill left between writing a run and forgetting its folds
-        KeptFolds(runs, run.config, task, {}).discard()
+    for run in reused:
+        forget(runs, run.config)
     trained: dict[str, Run] = {}
     for together in filter(None, passes):
         new = _train_pass(features, task, together, options, runs, meter)

@@ -138,9 +138,8 @@ def extract(
         return 0
     if stopped := _what_stops_all(outline, options, where, jobs):
         return screen.each(jobs, lambda job: f"{job[0].corpus}, {outline.name}", _raise_of(stopped))
-    if not _say_all_cached(model, backbone_options, outline, options, where, jobs):
-        return _extract_each(model, backbone_options, options, where, jobs)
-    return 0
+    known = _say_all_cached(model, backbone_options, outline, options, where, jobs)
+    return 0 if known else _extract_each(model, backbone_options, options, where, jobs)
 
 
 def _say_all_cached(

@@ -60,6 +60,11 @@ class Run:
             return self.written
         return max(self.written, str(used))
 
+    @property
+    def recency(self) -> tuple[str, str]:
+        """What puts runs in the order of their age, the newest last; of equals, by name."""
+        return self.current_since, self.folder.name
+
 
 @dataclass(frozen=True)
 class Found:
@@ -94,7 +99,7 @@ def find(runs: Path, config: RunConfig) -> Found:
             earlier.append(run)
     if not earlier:
         return Found("absent")
-    newest = max(earlier, key=lambda run: run.current_since)
+    newest = max(earlier, key=lambda run: run.recency)
     ours, theirs = vars(config.data), vars(newest.config.data)
     return Found("stale", newest, ", ".join(name for name in ours if ours[name] != theirs[name]))
 

@@ -19,7 +19,7 @@ from ser_cache.results.folder import USED, Run, list_runs, read_run
 
 def newest_data(runs: Sequence[Run]) -> RunData:
     """The data of the run that was written or used again last; of equals, the last by name."""
-    return max(runs, key=lambda run: (run.current_since, run.folder.name)).config.data
+    return max(runs, key=lambda run: run.recency).config.data
 
 
 def keep_current(folder: Path, reused: Sequence[Run]) -> None:
