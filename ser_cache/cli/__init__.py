@@ -18,10 +18,11 @@ from ser_cache import __version__
 from ser_cache.cli import interruption, screen
 from ser_cache.cli.cache import cache
 from ser_cache.cli.compare import compare
+from ser_cache.cli.corpora import corpora
 from ser_cache.cli.demo import demo
 from ser_cache.cli.extract import extract
 from ser_cache.cli.layers import layers
-from ser_cache.cli.manifest import corpora, manifest
+from ser_cache.cli.manifest import manifest
 from ser_cache.cli.models import models
 from ser_cache.cli.predict import predict
 from ser_cache.cli.probe import probe

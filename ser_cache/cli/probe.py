@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from click.core import ParameterSource
 
 from ser_cache import settings
 from ser_cache.cli import screen
 from ser_cache.cli.options import chosen_manifests, given_places, where_things_live
 from ser_cache.cli.protocols import changed_protocol, training_options
 from ser_cache.cli.run_table import show_summaries
+from ser_cache.cli.splitting import chosen_split, split_options
 from ser_cache.errors import SettingsError, UnknownNameError
 
 if TYPE_CHECKING:
@@ -43,16 +43,7 @@ Job = tuple["Manifest", str]
 )
 @click.option("--model", "models", multiple=True, help="A backbone in the cache; repeatable [default: all].")
 @click.option("--corpus", "corpora", multiple=True, help="Repeatable [default: all that are cached].")
-@click.option(
-    "--split",
-    default="speaker",
-    show_default=True,
-    metavar="speaker|loso|folds|random|column",
-    help="How to divide: by speaker 80/10/10, leave one speaker out, speaker k-fold, by utterance "
-    "(speaker-dependent), as the manifest's fold column says.",
-)
-@click.option("--split-seed", default=0, show_default=True, help="Seed of the split, apart from the models'.")
-@click.option("--folds", default=5, show_default=True, type=click.IntRange(3), help="For --split folds.")
+@split_options
 @click.option(
     "--seeds", default=1, show_default=True, type=click.IntRange(1), help="Models per head and fold."
 )
@@ -74,9 +65,6 @@ def probe(
     heads: tuple[str, ...],
     models: tuple[str, ...],
     corpora: tuple[str, ...],
-    split: str,
-    split_seed: int,
-    folds: int,
     seeds: int,
     layers: tuple[str, ...],
     protocol: str,
@@ -85,7 +73,7 @@ def probe(
     manifests: Path | None,
     cache: Path | None,
     runs: Path | None,
-    **changes: Any,  # noqa: ANN401 - what click read for training_options, each of its own type
+    **changes: Any,  # noqa: ANN401 - what click read for split_options and training_options
 ) -> int:
     """Train classifiers on the cached hidden states of frozen backbones, and show how well they do.
 
@@ -95,14 +83,13 @@ def probe(
     """
     from ser_cache.probing import ProbeOptions
     from ser_cache.protocols import protocol_named
-    from ser_cache.splits import SplitOptions
 
     where = settings.locate(manifests, cache, runs)
-    _check_split_options(split)
+    split, changes = chosen_split(changes)
     followed = changed_protocol(protocol_named(protocol), changes)
     options = ProbeOptions(
         heads=_heads(heads, followed.heads, layers),
-        split=SplitOptions(kind=split, seed=split_seed, folds=folds),
+        split=split,
         seeds=tuple(range(seeds)),
         protocol=followed,
         device=device,
@@ -120,7 +107,7 @@ def probe(
         return screen.each(jobs, lambda job: f"{job[0].corpus}, {job[1]}", probe_one)
     finally:
         if summaries:  # also after Ctrl-C: what is trained is worth showing
-            show_summaries(summaries, f"Probes: split {split}, protocol {options.protocol.name}")
+            show_summaries(summaries, f"Probes: split {split.kind}, protocol {options.protocol.name}")
             for line in options.protocol.differs:
                 screen.note(f"note: {line}.")
 
@@ -212,30 +199,6 @@ def _probe_one(
             bar.restate(progress.done, progress.total, f"{progress.heads}, fold {progress.fold}")
 
         return probe(features, manifest, options, where.runs, show)
-
-
-def _check_split_options(split: str) -> None:
-    """Refuse settings that this kind of split has no use for, where they were typed.
-
-    Raises:
-        UnknownNameError: no such split.
-        SettingsError: an option without effect.
-    """
-    from ser_cache.splits import SPLITS
-
-    if split not in SPLITS:
-        raise UnknownNameError("split", split, SPLITS)
-    for parameter, field in {"folds": "folds", "split_seed": "seed"}.items():
-        if field in SPLITS[split].options or not _typed(parameter):
-            continue
-        option = f"--{parameter.replace('_', '-')}"
-        users = ", ".join(name for name, kind in SPLITS.items() if field in kind.options)
-        raise SettingsError(f"{option} changes nothing of --split {split}; it is for {users}.")
-
-
-def _typed(parameter: str) -> bool:
-    context = click.get_current_context()
-    return context.get_parameter_source(parameter) is ParameterSource.COMMANDLINE
 
 
 def _heads(wanted: Sequence[str], of_protocol: Sequence[str], layers: Sequence[str]) -> tuple[str, ...]:
