@@ -1,0 +1,151 @@
+"""Pairs of clips that are one recording, found among all without comparing each with each.
+
+Haitsma and Kalker's search (ISMIR 2002, section 5): copies share some words of their fingerprints unchanged, so
+equal words propose pairs, and how many bits differ decides. Words are sorted once, and each is paired with its
+next equals; that is O(W log W) for W words in all, whatever the number of clips, where comparing all pairs at
+all shifts would be O(clips^2 x words).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ser_cache.audit.fingerprints import HOP
+
+Words = NDArray[np.uint32]
+
+
+@dataclass(frozen=True)
+class MatchOptions:
+    """When two clips count as one recording.
+
+    Attributes:
+        most_errors: share of bits that may differ, over the words that both have. See docs/audit.md for what
+            copies and what different takes give.
+        least_words: at least so many words must be compared: 30 are 0.3 s of speech.
+        least_share: and at least this share of the words of the clip that has fewer.
+        most_proposals: pairs that are compared bit by bit, per clip; those with the most equal words at one
+            shift. It bounds the time in a large corpus, where unrelated words are equal by chance.
+        most_equals: a word is paired with so many of its equals at most. It bounds the time where many clips
+            hold one sound; with more copies than this of one clip, each is still found with some of them.
+    """
+
+    most_errors: float = 0.2
+    least_words: int = 30
+    least_share: float = 0.5
+    most_proposals: int = 20
+    most_equals: int = 40
+
+
+@dataclass(frozen=True, order=True)
+class Match:
+    """Two clips that hold one recording.
+
+    Attributes:
+        first: number of a clip.
+        second: number of another, larger.
+        errors: share of bits that differ; 0 for exact copies, about 0.5 for unrelated clips.
+        shift: seconds that the second begins later in the recording than the first.
+        share: of the words of the clip that has fewer, those that were compared.
+    """
+
+    first: int
+    second: int
+    errors: float
+    shift: float
+    share: float
+
+
+def matches(clips: Sequence[Words], options: MatchOptions | None = None) -> list[Match]:
+    """Every pair of clips that hold one recording, sorted.
+
+    Args:
+        clips: the fingerprint of each, (words,) uint32; 0 is no word.
+        options: when a pair counts.
+    """
+    options = options or MatchOptions()
+    found = {}
+    for first, second, shift in proposals(clips, options):
+        match = compare(clips[first], clips[second], shift, options)
+        if match is None:
+            continue
+        errors, at, share = match
+        known = found.get((first, second))
+        if known is None or errors < known.errors:
+            found[first, second] = Match(first, second, errors, at * HOP / 16_000, share)
+    return sorted(found.values())
+
+
+def proposals(clips: Sequence[Words], options: MatchOptions) -> list[tuple[int, int, int]]:
+    """Pairs that share words at one shift: (first clip, second clip, shift in words), each pair and shift once.
+
+    Votes of neighbouring shifts count together: a copy that begins between two words shares some with either.
+    """
+    sizes = np.array([len(words) for words in clips], dtype=np.int64)
+    if not sizes.sum():
+        return []
+    words = np.concatenate(clips)
+    clip = np.repeat(np.arange(len(clips), dtype=np.int64), sizes)
+    place = np.arange(len(words)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    kept = words != 0
+    words, clip, place = words[kept], clip[kept], place[kept]
+    order = np.argsort(words, kind="stable")  # stable: within a word, clips stay in order
+    words, clip, place = words[order], clip[order], place[order]
+    span = 2 * int(sizes.max()) + 4
+    votes = []
+    for step in range(1, options.most_equals + 1):
+        equal = np.flatnonzero((words[step:] == words[:-step]) & (clip[step:] != clip[:-step]))
+        if step > 1 and not (words[step:] == words[:-step]).any():
+            break
+        first, second = clip[equal], clip[equal + step]
+        shift = place[equal] - place[equal + step] + span // 2
+        votes.append((first * len(clips) + second) * span + shift)
+    return _elected(np.concatenate(votes), len(clips), span, options)
+
+
+def _elected(
+    votes: NDArray[np.int64], clips: int, span: int, options: MatchOptions
+) -> list[tuple[int, int, int]]:
+    """The pairs and shifts with the most votes, the next shift's counted with them; one shift per pair."""
+    keys, counts = np.unique(votes, return_counts=True)
+    follows = np.flatnonzero(keys[1:] == keys[:-1] + 1)
+    together = counts.copy()
+    together[follows] += counts[follows + 1]
+    chosen = np.argsort(-together, kind="stable")[: options.most_proposals * clips]
+    pairs = keys[chosen] // span
+    best = np.lexsort((-together[chosen], pairs))
+    chosen, pairs = chosen[best], pairs[best]
+    leading = np.flatnonzero(np.diff(pairs, prepend=-1))
+    return [
+        (int(pair // clips), int(pair % clips), int(key % span) - span // 2)
+        for pair, key in zip(pairs[leading], keys[chosen][leading], strict=True)
+    ]
+
+
+def compare(first: Words, second: Words, shift: int, options: MatchOptions) -> tuple[float, int, float] | None:
+    """Line two fingerprints up around a shift: (share of bits that differ, shift, share compared).
+
+    None where too little can be compared or too much differs.
+    """
+    results = [_errors(first, second, at, options) for at in range(shift - 1, shift + 2)]
+    known = [result for result in results if result is not None]
+    best = min(known, default=None)
+    return None if best is None or best[0] > options.most_errors else best
+
+
+def _errors(first: Words, second: Words, shift: int, options: MatchOptions) -> tuple[float, int, float] | None:
+    start, end = max(0, shift), min(len(first), len(second) + shift)
+    if end <= start:
+        return None
+    ours, theirs = first[start:end], second[start - shift : end - shift]
+    both = (ours != 0) & (theirs != 0)
+    fewer = min(np.count_nonzero(first), np.count_nonzero(second))
+    compared = int(np.count_nonzero(both))
+    if compared < max(options.least_words, options.least_share * fewer):
+        return None
+    differing = np.unpackbits((ours[both] ^ theirs[both]).view(np.uint8))
+    return float(differing.mean()), shift, compared / fewer
