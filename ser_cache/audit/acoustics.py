@@ -43,7 +43,7 @@ class Measurement:
         seconds: its length.
         leading: seconds before the first 10 ms that are less than ``SILENCE`` below the loudest.
         trailing: seconds after the last such 10 ms.
-        padding: seconds at its ends in which not a single sample differs from the next.
+        padding: seconds at its ends, 10 ms or more each, in which not a single sample differs from the next.
         level: root mean square between leading and trailing silence, in decibels of full scale.
         peak: the largest sample, in decibels of full scale.
         clipped: share of samples in flat tops, 0 to 1.
@@ -94,7 +94,7 @@ def measure(original: Original, recording: Recording) -> Measurement:
         seconds=len(mono) / original.rate,
         leading=leading,
         trailing=trailing,
-        padding=_padding(original.samples) / original.rate,
+        padding=_padding(original),
         level=level,
         peak=decibels(float(np.abs(original.samples).max())),
         clipped=clipped_share(original),
@@ -123,13 +123,13 @@ def _silence(mono: NDArray[np.float32], rate: int) -> tuple[float, float, float]
     return first * size / rate, trailing, decibels(float(np.sqrt(power[first : last + 1].mean())))
 
 
-def _padding(samples: NDArray[np.float32]) -> int:
-    """Frames at the ends in which no channel changes at all, as where zeros were added; 0 for one of two."""
-    changes = np.flatnonzero((samples[1:] != samples[:-1]).any(axis=1))
+def _padding(original: Original) -> float:
+    """Seconds at the two ends in which no channel changes at all; an end of under 10 ms does not count."""
+    changes = np.flatnonzero((original.samples[1:] != original.samples[:-1]).any(axis=1))
     if len(changes) == 0:
-        return len(samples)
-    first, last = int(changes[0]), len(samples) - 2 - int(changes[-1])
-    return (first if first > 1 else 0) + (last if last > 1 else 0)
+        return len(original.samples) / original.rate
+    ends = int(changes[0]) + 1, len(original.samples) - 1 - int(changes[-1])
+    return sum(end for end in ends if end >= _FRAME * original.rate) / original.rate
 
 
 def clipped_share(original: Original) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from ser_cache.audit.facts import Facts
-from ser_cache.audit.findings import Finding, counted, folds_in_words
+from ser_cache.audit.findings import Finding, Severity, counted, folds_in_words
 from ser_cache.splits import SIDES
 
 _FEW = 25
@@ -33,13 +33,12 @@ def check_classes(facts: Facts) -> list[Finding]:
             found.append(_absent("training", emotion))
         if not pooled["test"][emotion]:
             found.append(_absent("test", emotion))
-        elif pooled["test"][emotion] < _FEW:
-            found.append(_rare(emotion, pooled["test"][emotion]))
         found += [
             _sometimes_absent(side, emotion, lacking[side, emotion], len(facts.splits))
             for side in SIDES
             if lacking[side, emotion] and (pooled[side][emotion] or side == "validation")
         ]
+    found += _rare(pooled["test"])
     least = min(pooled["test"][emotion] for emotion in facts.manifest.emotions)
     ok = f"every emotion on every side, at least {counted(least, 'clip')} of each tested"
     return found or [Finding("classes", "ok", ok, numbers={"tested": least})]
@@ -51,19 +50,28 @@ def _absent(side: str, emotion: str) -> Finding:
         "risk",
         f"no {emotion} on the {side} side" + (" of any fold" if side == "training" else ""),
         "scores leave it out without a word: choose another split, or take it out of the manifest",
-        numbers={"emotion": emotion, "side": side, "clips": 0},
+        numbers={"emotion": emotion, "side": side},
     )
 
 
-def _rare(emotion: str, clips: int) -> Finding:
-    severe = clips < _TOO_FEW
-    return Finding(
-        "classes",
-        "risk" if severe else "note",
-        f"{counted(clips, 'clip')} of {emotion} tested: its recall is uncertain by {50 / clips**0.5:.0f} points",
-        "pool more folds (--split loso or folds), or leave it out" if severe else "",
-        numbers={"emotion": emotion, "side": "test", "clips": clips},
+def _rare(tested: Counter[str]) -> list[Finding]:
+    """One finding for emotions of which too few clips are tested, one for those of which few are."""
+    severities: tuple[tuple[Severity, range, str], ...] = (
+        ("risk", range(1, _TOO_FEW), "pool more folds (--split loso or folds), or leave such emotions out"),
+        ("note", range(_TOO_FEW, _FEW), "pooling more folds (--split loso or folds) would help"),
     )
+    found = []
+    for severity, counts, advice in severities:
+        few = {emotion: tested[emotion] for emotion in sorted(tested) if tested[emotion] in counts}
+        if few:
+            worst = 50 / min(few.values()) ** 0.5
+            what = (
+                f"few clips tested of {counted(len(few), 'emotion')}, "
+                f"whose recall is uncertain by up to {worst:.0f} points"
+            )
+            such = tuple(f"{emotion} ({clips})" for emotion, clips in few.items())
+            found.append(Finding("classes", severity, what, advice, such, {"side": "test", "clips": few}))
+    return found
 
 
 def _sometimes_absent(side: str, emotion: str, folds: int, of: int) -> Finding:

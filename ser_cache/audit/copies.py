@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -61,7 +62,7 @@ def _neighbours(ids: Iterable[str], key_of: Mapping[str, str]) -> list[tuple[str
     groups = defaultdict(list)
     for identifier in ids:
         groups[key_of[identifier]].append(identifier)
-    return [pair for group in groups.values() for pair in zip(group, group[1:], strict=False)]
+    return [pair for group in groups.values() for pair in pairwise(group)]
 
 
 def _groups(links: Sequence[tuple[str, str, int, float]]) -> tuple[CopyGroup, ...]:

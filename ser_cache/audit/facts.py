@@ -1,4 +1,4 @@
-"""What checks look at: a corpus, its splits, and what was measured of its audio; computed once, shared by all."""
+"""What checks look at: a corpus, its splits, and what was measured of its audio; computed once, shared."""
 
 from __future__ import annotations
 
@@ -65,9 +65,10 @@ class Facts:
         return find_copies(self.utterances, self.measured)
 
     def folds(self, kept: Integers) -> list[Fold]:
-        """The folds as places in ``kept``, ascending clip numbers; validation belongs to what is learned from.
+        """The folds as places in ``kept``, which are ascending clip numbers.
 
-        It does not choose anything here, and heads see it when their epoch is chosen.
+        Validation belongs to what is learned from: nothing is chosen by it here, and heads see it when their
+        epoch is chosen.
         """
         place = np.full(len(self.utterances), -1, dtype=np.int64)
         place[kept] = np.arange(len(kept))

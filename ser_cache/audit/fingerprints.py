@@ -1,6 +1,6 @@
 """A short code of what a clip sounds like, which survives another encoding, gain, rate, and cutting its ends.
 
-After Haitsma and Kalker, "A Highly Robust Audio Fingerprinting System", ISMIR 2002, section 4: every 10 ms one
+After Haitsma and Kalker, "A Highly Robust Audio Fingerprinting System", ISMIR 2002, section 4: every 10 ms a
 word of 32 bits, each the sign of how the difference between two neighbouring bands changed in time. Two clips
 of one recording agree in most bits once they are lined up; two others, one speaker's two takes of one
 sentence included, agree in half of them, as coins do.

@@ -1,9 +1,9 @@
 """Pairs of clips that are one recording, found among all without comparing each with each.
 
-Haitsma and Kalker's search (ISMIR 2002, section 5): copies share some words of their fingerprints unchanged, so
-equal words propose pairs, and how many bits differ decides. Words are sorted once, and each is paired with its
-next equals; that is O(W log W) for W words in all, whatever the number of clips, where comparing all pairs at
-all shifts would be O(clips^2 x words).
+Haitsma and Kalker's search (ISMIR 2002, section 5): copies share some words of their fingerprints unchanged,
+so equal words propose pairs, and how many bits differ decides. Words are sorted once, and each is paired with
+its next equals; that is O(W log W) for W words in all, where comparing all pairs of clips at all shifts would
+be O(clips^2 x words^2).
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ser_cache.audio import SAMPLE_RATE
 from ser_cache.audit.fingerprints import HOP
 
 Words = NDArray[np.uint32]
@@ -68,20 +69,17 @@ def matches(clips: Sequence[Words], options: MatchOptions | None = None) -> list
         options: when a pair counts.
     """
     options = options or MatchOptions()
-    found = {}
+    found = []
     for first, second, shift in proposals(clips, options):
         match = compare(clips[first], clips[second], shift, options)
-        if match is None:
-            continue
-        errors, at, share = match
-        known = found.get((first, second))
-        if known is None or errors < known.errors:
-            found[first, second] = Match(first, second, errors, at * HOP / 16_000, share)
-    return sorted(found.values())
+        if match is not None:
+            errors, at, share = match
+            found.append(Match(first, second, errors, at * HOP / SAMPLE_RATE, share))
+    return sorted(found)
 
 
 def proposals(clips: Sequence[Words], options: MatchOptions) -> list[tuple[int, int, int]]:
-    """Pairs that share words at one shift: (first clip, second clip, shift in words), each pair and shift once.
+    """Pairs of clips that share words: (first, second, shift in words), each pair once, at its best shift.
 
     Votes of neighbouring shifts count together: a copy that begins between two words shares some with either.
     """
@@ -126,7 +124,9 @@ def _elected(
     ]
 
 
-def compare(first: Words, second: Words, shift: int, options: MatchOptions) -> tuple[float, int, float] | None:
+def compare(
+    first: Words, second: Words, shift: int, options: MatchOptions
+) -> tuple[float, int, float] | None:
     """Line two fingerprints up around a shift: (share of bits that differ, shift, share compared).
 
     None where too little can be compared or too much differs.
@@ -137,7 +137,9 @@ def compare(first: Words, second: Words, shift: int, options: MatchOptions) -> t
     return None if best is None or best[0] > options.most_errors else best
 
 
-def _errors(first: Words, second: Words, shift: int, options: MatchOptions) -> tuple[float, int, float] | None:
+def _errors(
+    first: Words, second: Words, shift: int, options: MatchOptions
+) -> tuple[float, int, float] | None:
     start, end = max(0, shift), min(len(first), len(second) + shift)
     if end <= start:
         return None

@@ -9,7 +9,7 @@ from ser_cache.audit.facts import Facts
 from ser_cache.audit.findings import Finding, counted, folds_in_words
 
 _CHANCE = 1e-3
-"""That any speaker of an innocent corpus has one emotion only, where each clip's were drawn from the corpus's."""
+"""That any speaker has one emotion only where clips' emotions are drawn from the corpus's."""
 
 
 def check_speakers(facts: Facts) -> list[Finding]:
@@ -42,7 +42,7 @@ def check_speakers(facts: Facts) -> list[Finding]:
             Finding(
                 "speakers",
                 "note",
-                f"{counted(len(chosen), 'speaker')} on both the training and the validation side, none tested",
+                f"{counted(len(chosen), 'speaker')} on both the training and the validation side, not tested",
                 "the best epoch is chosen on known voices",
                 tuple(chosen),
                 {"speakers": len(chosen), "share_of_tested_clips": 0.0},
@@ -70,8 +70,9 @@ def check_sentences(facts: Facts) -> list[Finding]:
         Finding(
             "sentences",
             "note",
-            f"{len(tested)} of {counted(len(set(named.values())), 'sentence')} on both the training and the test "
-            f"side{folds_in_words(_folds(tested), len(facts.splits))}, as usual where all speakers say the same",
+            f"{len(tested)} of {counted(len(set(named.values())), 'sentence')} on both the training and the "
+            f"test side{folds_in_words(_folds(tested), len(facts.splits))}, as usual where all "
+            "speakers say the same",
             "scores say little of other sentences",
             tuple(tested),
             {"sentences": len(tested)},
@@ -89,7 +90,9 @@ def check_emotions_of_speakers(facts: Facts) -> list[Finding]:
     emotions: dict[str, Counter[str]] = defaultdict(Counter)
     for utterance in facts.utterances:
         emotions[utterance.speaker][utterance.emotion] += 1
-    shares = [count / len(facts.utterances) for count in Counter(u.emotion for u in facts.utterances).values()]
+    shares = [
+        count / len(facts.utterances) for count in Counter(u.emotion for u in facts.utterances).values()
+    ]
     single = {speaker: next(iter(own)) for speaker, own in sorted(emotions.items()) if len(own) == 1}
     certain = {
         speaker: emotion
@@ -121,15 +124,15 @@ def check_emotions_of_speakers(facts: Facts) -> list[Finding]:
                 numbers=numbers,
             )
         ]
-    return [
-        Finding("emotions of speakers", "ok", "every speaker shows every emotion", numbers=numbers)
-    ]
+    return [Finding("emotions of speakers", "ok", "every speaker shows every emotion", numbers=numbers)]
 
 
 def _tested(shared: Mapping[tuple[str, str], Mapping[str, int]]) -> dict[str, int]:
     """Names that are tested and also trained or validated on, sorted, with the folds where that is so."""
     trained, validated = shared["train", "test"], shared["validation", "test"]
-    return {name: max(trained.get(name, 0), validated.get(name, 0)) for name in sorted(trained | validated)}
+    return {
+        name: max(trained.get(name, 0), validated.get(name, 0)) for name in sorted({*trained, *validated})
+    }
 
 
 def _folds(names: Mapping[str, int]) -> int:

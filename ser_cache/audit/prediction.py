@@ -139,7 +139,10 @@ def predict(
             dealt = task.confusions(_shuffled(labels, group, count, generator))
             scores, best = metrics.unweighted_average_recall(dealt), _told(dealt).max(axis=-1)
             # A hair's breadth below counts as equal: sums in another order differ in their last bits.
-            p, p_told = p + int((scores >= scored - 1e-9).sum()), p_told + int((best >= told[tell] - 1e-9).sum())
+            p, p_told = (
+                p + int((scores >= scored - 1e-9).sum()),
+                p_told + int((best >= told[tell] - 1e-9).sum()),
+            )
             chances += scores.tolist()
         chance = float(np.mean(chances))
         excess = (scored - chance) / (1 - chance) if chance < 1 else 0.0
@@ -216,12 +219,13 @@ class _Task:
 def _answers(learned: NDArray[np.float32]) -> NDArray[np.float32]:
     """The class given to each cell, as a 1 among zeros, (labellings, cells, k).
 
-    It is the class that would be likeliest if all were equally common; a tie goes to the first. A clip's worth
-    of each class is spread over the cells as all clips are, so that one clip alone in its cell does not decide
-    it against hundreds.
+    It is the class that would be likeliest if all were equally common; a tie goes to the first. A clip's
+    worth of each class is spread over the cells as all clips are, so that one clip alone in its cell does not
+    decide it against hundreds.
     """
     of_class = learned.sum(axis=1, keepdims=True)
     of_cell = learned.sum(axis=2, keepdims=True) / np.maximum(of_class.sum(axis=2, keepdims=True), 1)
     likelihood = np.where(of_class > 0, (learned + of_cell) / (of_class + 1), np.float32(-1))
     answers = likelihood.argmax(axis=2)
-    return (answers[:, :, None] == np.arange(learned.shape[2])).astype(np.float32)
+    chosen: NDArray[np.bool_] = answers[:, :, None] == np.arange(learned.shape[2])
+    return chosen.astype(np.float32)

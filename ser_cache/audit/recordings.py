@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from ser_cache.audit.copies import KINDS, CopyGroup
 from ser_cache.audit.facts import Facts
-from ser_cache.audit.findings import Finding, counted, folds_in_words
+from ser_cache.audit.findings import Finding, Severity, counted, folds_in_words
 from ser_cache.manifest import Utterance
 
 
@@ -16,7 +16,9 @@ def check_copies_across(facts: Facts) -> list[Finding]:
     folds: Counter[CopyGroup] = Counter()
     for split in facts.splits:
         tested, learned = set(split.test), {*split.train, *split.validation}
-        folds.update(g for g in facts.copies if not tested.isdisjoint(g.ids) and not learned.isdisjoint(g.ids))
+        folds.update(
+            g for g in facts.copies if not tested.isdisjoint(g.ids) and not learned.isdisjoint(g.ids)
+        )
     found = []
     if folds:
         crossing = sorted(folds, key=lambda group: group.ids)
@@ -31,7 +33,8 @@ def check_copies_across(facts: Facts) -> list[Finding]:
             )
         )
     if rest := [group for group in facts.copies if group not in folds]:
-        text = f"{counted(len(rest), 'recording')} more than once" + (", on one side" if facts.splits else "")
+        apart = ", but not both tested and learned from" if facts.splits else ""
+        text = f"{counted(len(rest), 'recording')} in the corpus more than once{apart}"
         found.append(_finding("copies across sides", "note", text, "", rest))
     return found or [
         Finding("copies across sides", "ok", "no recording more than once", numbers=_numbers(()))
@@ -58,11 +61,9 @@ def _differing(
     return [_finding(check, "risk", text, f"{wrong}: listen, and mend the manifest", groups)]
 
 
-def _finding(check: str, severity: str, what: str, advice: str, groups: Sequence[CopyGroup]) -> Finding:
+def _finding(check: str, severity: Severity, what: str, advice: str, groups: Sequence[CopyGroup]) -> Finding:
     examples = tuple(f"{' = '.join(group.ids)} ({_likeness(group)})" for group in groups)
-    return Finding(
-        check, "risk" if severity == "risk" else "note", what, advice, examples, _numbers(groups)
-    )
+    return Finding(check, severity, what, advice, examples, _numbers(groups))
 
 
 def _likeness(group: CopyGroup) -> str:

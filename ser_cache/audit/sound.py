@@ -10,7 +10,7 @@ from ser_cache.importing import describe_leak, length_leaks
 
 _MANY_SILENT = 0.01
 """Share of a corpus, or ten times that of an emotion: so many clips without speech move a score."""
-_CLIPPED = 1e-3
+CLIPPED = 1e-3
 """Share of samples in flat tops from which a clip counts as clipped: about 1 ms of every second."""
 _MANY_CLIPPED = 0.01
 
@@ -32,7 +32,7 @@ def check_lengths(facts: Facts) -> list[Finding]:
 
 
 def check_silent_clips(facts: Facts) -> list[Finding]:
-    """Clips without speech are a risk from 1% of the corpus or 10% of an emotion (two clips) on, else a note."""
+    """Clips without speech: a risk from 1% of the corpus or 10% of an emotion on (two clips), else a note."""
     doubts = {i: measured.doubt for i, measured in facts.measured.items() if measured.doubt}
     if not doubts:
         return [Finding("silent clips", "ok", "no clip is silent or too short", numbers={"clips": 0})]
@@ -54,8 +54,8 @@ def check_silent_clips(facts: Facts) -> list[Finding]:
 
 
 def check_clipping(facts: Facts) -> list[Finding]:
-    """Clipped clips, a note from 1% on; whether clipping tells the emotion is measured by the cue "clipping"."""
-    clipped = sorted(i for i, measured in facts.measured.items() if measured.clipped >= _CLIPPED)
+    """Clipped clips, a note from 1% on; whether clipping tells the emotion, the cue "clipping" measures."""
+    clipped = sorted(i for i, measured in facts.measured.items() if measured.clipped >= CLIPPED)
     share = len(clipped) / len(facts.measured)
     numbers = {"clips": len(clipped), "share": share}
     if share < _MANY_CLIPPED:

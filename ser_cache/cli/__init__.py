@@ -16,6 +16,7 @@ import click
 
 from ser_cache import __version__
 from ser_cache.cli import interruption, screen
+from ser_cache.cli.audit import audit
 from ser_cache.cli.cache import cache
 from ser_cache.cli.compare import compare
 from ser_cache.cli.corpora import corpora
@@ -55,6 +56,7 @@ def ser(context: click.Context) -> None:
 for _command in (
     manifest,
     corpora,
+    audit,
     extract,
     models,
     probe,
