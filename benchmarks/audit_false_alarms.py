@@ -1,7 +1,7 @@
-"""How often an audit of an innocent corpus shows a risk: ``python benchmarks/audit_false_alarms.py --audits 1000``.
+"""How often an audit of an innocent corpus shows a risk: ``python benchmarks/audit_false_alarms.py``.
 
 Each corpus is drawn anew: 4 to 16 speakers, 3 to 7 emotions, 4 to 10 clips of each by each speaker; lengths,
-levels, silence, padding, clipping, format and sentence depend on the speaker and on chance, not on the emotion.
+levels, silence, padding, clipping, format and sentence depend on the speaker and on chance, not on emotions.
 No audio is made: measurements are drawn. Half of the corpora are audited under loso, half under folds.
 """
 

@@ -108,19 +108,25 @@ def proposals(clips: Sequence[Words], options: MatchOptions) -> list[tuple[int, 
 def _elected(
     votes: NDArray[np.int64], clips: int, span: int, options: MatchOptions
 ) -> list[tuple[int, int, int]]:
-    """The pairs and shifts with the most votes, the next shift's counted with them; one shift per pair."""
+    """Each pair at the shift with the most votes, the next shift's counted with them; the best pairs only.
+
+    The limit holds for each first clip, so that many copies of one recording do not crowd out other pairs.
+    """
     keys, counts = np.unique(votes, return_counts=True)
     follows = np.flatnonzero(keys[1:] == keys[:-1] + 1)
     together = counts.copy()
     together[follows] += counts[follows + 1]
-    chosen = np.argsort(-together, kind="stable")[: options.most_proposals * clips]
-    pairs = keys[chosen] // span
-    best = np.lexsort((-together[chosen], pairs))
-    chosen, pairs = chosen[best], pairs[best]
-    leading = np.flatnonzero(np.diff(pairs, prepend=-1))
+    pairs = keys // span
+    chosen = np.lexsort((-together, pairs))
+    chosen = chosen[np.diff(pairs[chosen], prepend=-1) != 0]
+    first = pairs[chosen] // clips
+    chosen = chosen[np.lexsort((-together[chosen], first))]
+    first = pairs[chosen] // clips
+    rank = np.arange(len(first)) - np.searchsorted(first, first)
+    chosen = np.sort(chosen[rank < options.most_proposals])
     return [
         (int(pair // clips), int(pair % clips), int(key % span) - span // 2)
-        for pair, key in zip(pairs[leading], keys[chosen][leading], strict=True)
+        for pair, key in zip(pairs[chosen], keys[chosen], strict=True)
     ]
 
 

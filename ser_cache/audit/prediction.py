@@ -21,6 +21,7 @@ from ser_cache import metrics
 
 Integers = NDArray[np.int64]
 _BLOCK = 100  # permutations at a time
+_STEPS = 2**20
 _NUMBERS = 4_000_000  # or fewer, so that a block of a large corpus stays within 100 MB
 
 
@@ -226,6 +227,8 @@ def _answers(learned: NDArray[np.float32]) -> NDArray[np.float32]:
     of_class = learned.sum(axis=1, keepdims=True)
     of_cell = learned.sum(axis=2, keepdims=True) / np.maximum(of_class.sum(axis=2, keepdims=True), 1)
     likelihood = np.where(of_class > 0, (learned + of_cell) / (of_class + 1), np.float32(-1))
-    answers = likelihood.argmax(axis=2)
+    # In steps of a millionth or so, or rounding would break ties, otherwise on each machine. A power of two,
+    # because a fraction of small numbers then never lies between two steps.
+    answers = np.rint(likelihood * np.float32(_STEPS)).argmax(axis=2)
     chosen: NDArray[np.bool_] = answers[:, :, None] == np.arange(learned.shape[2])
     return chosen.astype(np.float32)
