@@ -67,7 +67,7 @@ def test_honest_speakers_are_nothing() -> None:
 
 
 def test_a_speaker_moved_across_is_a_risk_with_name_and_share() -> None:
-    clips = sided(corpus(takes=25), SIDES)
+    clips = sided(corpus(takes=26), SIDES)
     assert severities(audited(clips, "column")) == {}
     clips = [replace(one, fold="train") if one.id == "s5_fear_0" else one for one in clips]
     report = audited(clips, "column")

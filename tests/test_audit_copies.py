@@ -127,9 +127,9 @@ def test_proposals_are_the_pairs_with_equal_words_at_their_best_shift(clips: lis
     everything = MatchOptions(most_equals=1000, most_proposals=1000)
     votes = naive_votes(clips)
     found = proposals(clips, everything)
-    assert {(first, second) for first, second, _ in found} == votes.keys()
+    assert {(first, second) for first, second, _ in found.tolist()} == votes.keys()
     assert len(found) == len(votes)
-    for first, second, shift in found:
+    for first, second, shift in found.tolist():
         shifts = votes[first, second]
         best = max(shifts[s] + shifts.get(s + 1, 0) for s in shifts)
         assert shifts[shift] + shifts.get(shift + 1, 0) == best
@@ -140,7 +140,7 @@ def test_many_clips_of_one_sound_stay_cheap_and_together() -> None:
     found = proposals([words] * 300, MatchOptions())
     assert len(found) <= 20 * 300
     joined = {0}
-    for first, second, _ in found:
+    for first, second, _ in found.tolist():
         if first in joined or second in joined:
             joined |= {first, second}
     assert len(joined) == 300

@@ -18,6 +18,9 @@ from ser_cache.audio import SAMPLE_RATE
 from ser_cache.audit.fingerprints import HOP
 
 Words = NDArray[np.uint32]
+_PAIRS = 20_000  # at a time: some 200 MB for clips of 2 s
+_NEARLY = 0.1  # what the shift next to the right one adds to the share of bits that differ, and a margin
+_ONES = np.array([number.bit_count() for number in range(1 << 16)], dtype=np.uint8)
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,7 @@ def matches(clips: Sequence[Words], options: MatchOptions | None = None) -> list
     """
     options = options or MatchOptions()
     found = []
-    for first, second, shift in proposals(clips, options):
+    for first, second, shift in _plausible(clips, proposals(clips, options), options):
         match = compare(clips[first], clips[second], shift, options)
         if match is not None:
             errors, at, share = match
@@ -78,14 +81,14 @@ def matches(clips: Sequence[Words], options: MatchOptions | None = None) -> list
     return sorted(found)
 
 
-def proposals(clips: Sequence[Words], options: MatchOptions) -> list[tuple[int, int, int]]:
-    """Pairs of clips that share words: (first, second, shift in words), each pair once, at its best shift.
+def proposals(clips: Sequence[Words], options: MatchOptions) -> NDArray[np.int64]:
+    """Pairs of clips that share words, each once: (pairs, 3), first, second, and the best shift in words.
 
     Votes of neighbouring shifts count together: a copy that begins between two words shares some with either.
     """
     sizes = np.array([len(words) for words in clips], dtype=np.int64)
     if not sizes.sum():
-        return []
+        return np.zeros((0, 3), dtype=np.int64)
     words = np.concatenate(clips)
     clip = np.repeat(np.arange(len(clips), dtype=np.int64), sizes)
     place = np.arange(len(words)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
@@ -105,9 +108,7 @@ def proposals(clips: Sequence[Words], options: MatchOptions) -> list[tuple[int, 
     return _elected(np.concatenate(votes), len(clips), span, options)
 
 
-def _elected(
-    votes: NDArray[np.int64], clips: int, span: int, options: MatchOptions
-) -> list[tuple[int, int, int]]:
+def _elected(votes: NDArray[np.int64], clips: int, span: int, options: MatchOptions) -> NDArray[np.int64]:
     """Each pair at the shift with the most votes, the next shift's counted with them; the best pairs only.
 
     The limit holds for each first clip, so that many copies of one recording do not crowd out other pairs.
@@ -124,10 +125,42 @@ def _elected(
     first = pairs[chosen] // clips
     rank = np.arange(len(first)) - np.searchsorted(first, first)
     chosen = np.sort(chosen[rank < options.most_proposals])
-    return [
-        (int(pair // clips), int(pair % clips), int(key % span) - span // 2)
-        for pair, key in zip(pairs[chosen], keys[chosen], strict=True)
-    ]
+    pair = pairs[chosen]
+    return np.stack([pair // clips, pair % clips, keys[chosen] % span - span // 2], axis=1)
+
+
+def _plausible(
+    clips: Sequence[Words], pairs: NDArray[np.int64], options: MatchOptions
+) -> list[tuple[int, int, int]]:
+    """The proposed pairs that differ little enough, or nearly, at the very shift proposed.
+
+    Nearly all proposals are chance, and many thousands are looked at together in the time of a few alone.
+    """
+    sizes = np.array([len(words) for words in clips], dtype=np.int64)
+    starts = np.cumsum(sizes) - sizes
+    words = np.concatenate(clips) if len(pairs) else np.zeros(0, dtype=np.uint32)
+    kept: list[tuple[int, int, int]] = []
+    for begin in range(0, len(pairs), _PAIRS):
+        some = pairs[begin : begin + _PAIRS]
+        first, second, shift = some.T
+        start = np.maximum(0, shift)
+        length = np.maximum(0, np.minimum(sizes[first], sizes[second] + shift) - start)
+        pair = np.repeat(np.arange(len(some)), length)
+        along = np.arange(len(pair)) - np.repeat(np.cumsum(length) - length, length)
+        ours = words[(starts[first] + start)[pair] + along]
+        theirs = words[(starts[second] + start - shift)[pair] + along]
+        both = (ours != 0) & (theirs != 0)
+        bits = 32 * np.bincount(pair, both, len(some))
+        differing = np.bincount(pair, np.where(both, _ones(ours ^ theirs), 0), len(some))
+        close = differing <= (options.most_errors + _NEARLY) * bits
+        kept += [(one, other, at) for one, other, at in some[close & (bits > 0)].tolist()]
+    return kept
+
+
+def _ones(words: Words) -> NDArray[np.uint8]:
+    """How many bits of each word are set."""
+    ones: NDArray[np.uint8] = _ONES[words & 0xFFFF] + _ONES[words >> 16]
+    return ones
 
 
 def compare(

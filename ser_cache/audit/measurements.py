@@ -114,7 +114,7 @@ def read_kept(path: Path) -> tuple[State, dict[str, Measurement]]:
     if not path.exists():
         return "absent", {}
     try:
-        with np.load(path, allow_pickle=False) as table:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as table:
             if int(table["version"]) != VERSION:
                 return "stale", {}
             columns = {name: table[name].tolist() for name in _COLUMNS}

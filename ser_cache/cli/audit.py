@@ -159,7 +159,6 @@ _EMOTION_COLUMNS: dict[str, Callable[[EmotionRow], str]] = {
     "dB": lambda row: _number(row.level, ".1f"),
     "padded": lambda row: _percent(row.padded),
     "clipped": lambda row: _percent(row.clipped),
-    "silent": lambda row: _number(row.silent, ","),
     "kHz": lambda row: "/".join(f"{rate / 1000:g}" for rate in row.rates),
 }
 
