@@ -18,8 +18,13 @@ from ser_cache.audit.fingerprints import fingerprint
 VERSION = 1
 """Of what is measured and how; to be raised with either, so that kept measurements count as stale."""
 
-SILENCE = 40.0
-"""Decibels below the loudest 10 ms, under which a clip's beginning and end count as silence."""
+SILENCE = 25.0
+"""Decibels below the loudest 10 ms, under which a clip's beginning and end count as silence.
+
+No more, or the noise of the room beside quiet speech counts as sound: in EmoDB, normalised to one peak, it
+lies 37 dB below sadness and 56 dB below anger. At 40 dB its leading silence is 0.00 and 0.10 s, at 25 dB 0.09
+and 0.11 s.
+"""
 QUIETEST = -120.0
 """Decibels of full scale that stand for no signal at all."""
 _FRAME = 0.01  # seconds
