@@ -1,17 +1,56 @@
 """The corpora that are known by name: one small file each, with citation, licence, labels and file names."""
 
-from ser_cache.corpora import emodb, emovo, ravdess
-from ser_cache.corpora.corpus import AUDIO_SUFFIXES, Corpus, Fields, Found, Scan, audio_files, demand_folder
+from ser_cache.corpora import (
+    aesdd,
+    cafe,
+    demos,
+    emodb,
+    emomatch,
+    emovo,
+    eyase,
+    iemocap,
+    oreau,
+    ravdess,
+    shemo,
+)
+from ser_cache.corpora.corpus import (
+    AUDIO_SUFFIXES,
+    Corpus,
+    Edition,
+    Fields,
+    Found,
+    NoClip,
+    Scan,
+    audio_files,
+    demand_folder,
+)
 from ser_cache.errors import UnknownNameError
 
-CORPORA: dict[str, Corpus] = {recipe.name: recipe for recipe in (emodb.CORPUS, emovo.CORPUS, ravdess.CORPUS)}
+CORPORA: dict[str, Corpus] = {
+    recipe.name: recipe
+    for recipe in (
+        aesdd.CORPUS,
+        cafe.CORPUS,
+        demos.CORPUS,
+        emodb.CORPUS,
+        emomatch.CORPUS,
+        emovo.CORPUS,
+        eyase.CORPUS,
+        iemocap.CORPUS,
+        oreau.CORPUS,
+        ravdess.CORPUS,
+        shemo.CORPUS,
+    )
+}
 
 __all__ = [
     "AUDIO_SUFFIXES",
     "CORPORA",
     "Corpus",
+    "Edition",
     "Fields",
     "Found",
+    "NoClip",
     "Scan",
     "audio_files",
     "demand_folder",
