@@ -63,7 +63,7 @@ CORPUS = Corpus(
     warts=(
         (
             "The 332 neutral clips lie in a folder, and an archive, of their own. All 8 classes are taken; "
-            "for the 7 emotions without them, name those with --emotions."
+            "for the 7 emotions without them, name those with --emotions of ser probe."
         ),
         (
             "1,564 clips are prototypical (PR), rated as such by the speakers and by others; the column "

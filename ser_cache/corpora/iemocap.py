@@ -12,7 +12,7 @@ _DIALOGUE = r"Ses(?P<session>0[1-5])[FM]_(?P<dialogue>impro\d{2}[a-z]?|script\d{
 # The letter before the turn says who speaks; the one in Ses01F says who wore the markers.
 _TURN = re.compile(_DIALOGUE + r"_(?P<gender>[FM])(?P<turn>\d{3}|XX\d+)")
 _WHOLE = re.compile(_DIALOGUE)
-_LABEL = re.compile(r"\[\d+\.\d+ - \d+\.\d+\]\t(?P<turn>Ses\w+)\t(?P<code>[a-z]{3})\t\[")
+_LABEL = re.compile(r"\[\d+\.\d+ - \d+\.\d+\][ \t]+(?P<turn>Ses\w+)[ \t]+(?P<code>[a-z]{3})[ \t]+\[")
 
 
 def _parse(path: PurePosixPath) -> Fields | NoClip | None:

@@ -21,12 +21,10 @@ def _parse(path: PurePosixPath) -> Fields | NoClip | None:
         return None
     speaker, sentence, code = match["speaker"], match["sentence"], match["code"]
     if not in_oreau_folder(path):
-        if could_be_emodb(speaker, sentence, code):
-            return NoClip(
-                "EmoDB names a file so too, and no folder of Oréau's (sessn, for example) is around it"
-            )
         if code in EMODB_CODES - OREAU_CODES:
             return None
+        if could_be_emodb(speaker, sentence, code):
+            return NoClip("EmoDB names a file so too, and no folder of Oréau's (such as sessn) is around it")
     return Fields(
         speaker=speaker,
         code=code,
