@@ -135,7 +135,7 @@ def _check(prepared: Mapping[str, Manifest]) -> None:
     screen.say(f"\n{_unverified()}")
     for name, made in prepared.items():
         if name in CORPORA and (lines := differences(CORPORA[name], made)):
-            screen.say(f"{name} here differs from the complete corpus: {'; '.join(lines)}")
+            screen.say_field(name, f"here differs from the complete corpus: {'; '.join(lines)}.")
 
 
 def _size(size: Size | None) -> str:

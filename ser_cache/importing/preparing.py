@@ -187,5 +187,6 @@ def differences(corpus: Corpus, manifest: Manifest) -> list[str]:
 def about_left_out(left_out: Sequence[Failure]) -> str:
     """How many files a recipe leaves out, and how many for which reason; empty when it leaves out none."""
     reasons = Counter(failure.reason for failure in left_out)
-    listed = ", ".join(f"{reason} {number:,}" for reason, number in reasons.most_common())
+    most_first = sorted(reasons.items(), key=lambda item: (-item[1], item[0]))
+    listed = ", ".join(f"{reason} {number:,}" for reason, number in most_first)
     return f"{len(left_out):,} files, as the recipe says: {listed}" if left_out else ""
