@@ -55,30 +55,31 @@ def corpora(how: str | None, check: bool, manifests: Path | None) -> None:
 def _list(where: settings.Locations, prepared: Mapping[str, Manifest]) -> None:
     from ser_cache.corpora import CORPORA
 
-    rows = []
-    for name in sorted(CORPORA.keys() | prepared.keys()):
-        recipe, made = CORPORA.get(name), prepared.get(name)
-        languages = sorted({utterance.language for utterance in made.utterances}) if made else []
-        about = [
-            name,
-            recipe.language if recipe else " ".join(languages),
-            f"{recipe.utterances:,}" if recipe else "",
-            recipe.title if recipe else "from a table or a pattern",
-        ]
-        here = [f"{len(made):,}", f"{made.hours:.2f}", _audio(where, name)] if made else ["", "", ""]
-        rows.append([*about[:3], *here[:2], about[3], here[2]] if prepared else about)
-    columns = {"corpus": "left", "language": "left", "complete": "right"}
-    if prepared:
-        columns |= {"prepared": "right", "hours": "right", "title": "fold", "audio": "fold"}
-    else:
-        columns |= {"title": "fold"}
-    screen.table("Corpora", columns, rows)
-    about_prepared = " prepared: those in the manifest here." if prepared else ""
-    screen.say(f"complete: utterances of the whole corpus.{about_prepared}")
+    known = [
+        (name, recipe.language, f"{recipe.utterances:,}", str(recipe.speakers), recipe.title)
+        for name, recipe in sorted(CORPORA.items())
+    ]
+    columns = {"corpus": "left", "language": "left", "complete": "right", "speakers": "right"}
+    screen.table("Corpora", columns | {"title": "fold"}, known)
+    screen.say("complete: utterances of the whole corpus.")
     screen.say(_unverified())
-    screen.say("How to get one, and what to mind: ser corpora --how NAME")
+    screen.say("How to get one, and what to mind: ser corpora --how NAME\n")
     if not prepared:
         screen.note("None is prepared yet; begin with: ser manifest CORPUS ROOT")
+        return
+    here = [
+        (
+            name,
+            " ".join(sorted({utterance.language for utterance in made.utterances})),
+            f"{len(made):,}",
+            str(len(made.speakers)),
+            f"{made.hours:.2f}",
+            _audio(where, name),
+        )
+        for name, made in sorted(prepared.items())
+    ]
+    columns = {"corpus": "left", "language": "left", "prepared": "right", "speakers": "right"}
+    screen.table("Prepared here", columns | {"hours": "right", "audio": "fold"}, here)
 
 
 def _audio(where: settings.Locations, corpus: str) -> str:
@@ -90,7 +91,7 @@ def _unverified() -> str:
     from ser_cache.corpora import CORPORA
 
     names = (name for name, recipe in CORPORA.items() if recipe.unverified)
-    return f"not verified against a copy: {', '.join(sorted(names))}."
+    return f"Not verified against a copy: {', '.join(sorted(names))}."
 
 
 def _say_how(where: settings.Locations, name: str, made: Manifest | None) -> None:
