@@ -1,5 +1,8 @@
 """`ser corpora` as a user types it: the list, how to get one, and the counts beside the paper's."""
 
+import csv
+import json
+
 import click
 import numpy as np
 import pytest
@@ -130,3 +133,21 @@ def test_a_manifest_of_another_edition_is_told_from_one_that_lacks_clips(empty_f
         "434 utterances expected, 7 found; 32 speakers expected, 1 found; anger: 67 expected, 1 found" in err
     )
     assert "not verified" not in err
+
+
+@pytest.mark.usefixtures("empty_folder")
+def test_the_check_goes_to_a_file_and_to_other_programs(empty_folder, capsys):
+    assert run(["corpora", "--check", "--format", "json"]) == 0
+    records = {record["corpus"]: record for record in json.loads(capsys.readouterr().out)}
+    assert records.keys() == CORPORA.keys()
+    assert (records["oreau"]["paper_utterances"], records["oreau"]["recipe_utterances"]) == (502, 434)
+    assert records["iemocap"]["paper_utterances"] is None
+    assert records["eyase"]["unverified"] == CORPORA["eyase"].unverified
+    assert run(["corpora", "--check", "--output", "check.csv"]) == 0
+    assert "11 corpora written to check.csv" in capsys.readouterr().err or len(CORPORA) != 11
+    with (empty_folder / "check.csv").open(encoding="utf-8", newline="") as file:
+        written = list(csv.DictReader(file))
+    assert [row["corpus"] for row in written] == sorted(CORPORA)
+    assert written[0]["ours"] == "104 more"
+    assert run(["corpora", "--format", "json"]) == 1
+    assert "--format and --output are for --check" in last_line(capsys)

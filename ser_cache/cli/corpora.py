@@ -9,6 +9,7 @@ import click
 
 from ser_cache import settings
 from ser_cache.cli import screen
+from ser_cache.cli.delivery import as_json, deliver, delivery_options, shape_of
 from ser_cache.cli.options import root_of, where_things_live
 from ser_cache.errors import SettingsError
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from ser_cache.manifest import Manifest
 
 STUDY = "dasaro2024"
+FORMATS = ("table", "csv", "json")
 
 
 @click.command(
@@ -28,8 +30,11 @@ STUDY = "dasaro2024"
 @click.option(
     "--check", is_flag=True, help="Our counts beside those of D'Asaro et al. 2024, Table 1, and why."
 )
+@delivery_options(FORMATS)
 @where_things_live("manifests")
-def corpora(how: str | None, check: bool, manifests: Path | None) -> None:
+def corpora(
+    how: str | None, check: bool, shape: str | None, output: Path | None, manifests: Path | None
+) -> None:
     """List the corpora that are known, and those that have a manifest here.
 
     Nothing is ever downloaded: --how says where a corpus is had, under which licence, what to fetch, what to
@@ -39,6 +44,8 @@ def corpora(how: str | None, check: bool, manifests: Path | None) -> None:
 
     if how is not None and check:
         raise click.UsageError("--how is about one corpus, --check about all; give one of them.")
+    if not check and (shape is not None or output is not None):
+        raise click.UsageError("--format and --output are for --check.")
     where = settings.locate(manifests=manifests)
     paths = list_manifests(where.manifests)
     if how is not None:
@@ -46,10 +53,12 @@ def corpora(how: str | None, check: bool, manifests: Path | None) -> None:
         _say_how(where, how, made)
         return
     prepared = {name: read_manifest(path) for name, path in paths.items()}
-    if check:
+    if not check:
+        _list(where, prepared)
+    elif (chosen := shape_of(shape, output, FORMATS)) == "table":
         _check(prepared)
     else:
-        _list(where, prepared)
+        _deliver_check(prepared, chosen, output)
 
 
 def _list(where: settings.Locations, prepared: Mapping[str, Manifest]) -> None:
@@ -137,6 +146,16 @@ def _check(prepared: Mapping[str, Manifest]) -> None:
     for name, made in prepared.items():
         if name in CORPORA and (lines := differences(CORPORA[name], made)):
             screen.say_field(name, f"here differs from the complete corpus: {'; '.join(lines)}.")
+
+
+def _deliver_check(prepared: Mapping[str, Manifest], shape: str, output: Path | None) -> None:
+    from ser_cache.catalogue import as_records, compare
+    from ser_cache.cli.run_formats import as_csv
+    from ser_cache.published import study_named
+
+    records = as_records(compare(study_named(STUDY), prepared))
+    text = as_json(records) if shape == "json" else as_csv(records)
+    deliver(text, output, f"{len(records)} corpora")
 
 
 def _size(size: Size | None) -> str:
