@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ser_cache.corpora import AUDIO_SUFFIXES, CORPORA, Fields, NoClip
@@ -189,6 +189,7 @@ NEARLY = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(path=st.one_of(st.text(min_size=1), NEARLY))
 def test_no_name_breaks_a_recipe_and_what_it_takes_a_manifest_can_hold(path):
     for recipe in CORPORA.values():
