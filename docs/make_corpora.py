@@ -85,8 +85,11 @@ def sections() -> Iterator[str]:
 
 
 def escaped(text: str) -> str:
-    """A text whose underscores and stars are no Markdown."""
-    return text.replace("_", r"\_").replace("*", r"\*")
+    """A text whose underscores and stars are no Markdown; addresses are left as they are."""
+    words = text.split(" ")
+    return " ".join(
+        word if word.startswith("http") else word.replace("_", r"\_").replace("*", r"\*") for word in words
+    )
 
 
 def page() -> str:
