@@ -58,7 +58,7 @@ class Clip:
         return f"{self.speaker}_{self.emotion}_{self.sentence}_{self.take}"
 
 
-def innocent(seed: int = 0, takes: int = 2, speakers: Iterable[str] = SPEAKERS) -> list[Clip]:
+def innocent(seed: int = 0, takes: int = 1, speakers: Iterable[str] = SPEAKERS) -> list[Clip]:
     """Every speaker says every sentence in every emotion; length and loudness depend on nothing."""
     generator = np.random.default_rng(seed)
     return [

@@ -18,7 +18,7 @@ from ser_cache.cli import run
 
 @pytest.fixture(scope="module")
 def clips() -> list[Clip]:
-    """An innocent corpus, to plant defects in: 6 speakers, 4 emotions, 96 clips."""
+    """An innocent corpus, to plant defects in: 6 speakers, 4 emotions, 48 clips."""
     return innocent()
 
 
@@ -94,11 +94,11 @@ AUDIO_DEFECTS: dict[str, tuple[str, Plant]] = {
         lambda clips: changed(clips, "fear", samples=lambda clip: clip.samples * 0.02),
     ),
     "an emotion with silence before it": (
-        "digital padding alone, leading silence alone",
+        "digital padding alone, duration alone, leading silence alone",
         lambda clips: changed(clips, "fear", samples=lambda clip: pad(clip)[::-1]),
     ),
     "an emotion with silence after it": (
-        "digital padding alone, trailing silence alone",
+        "digital padding alone, duration alone, trailing silence alone",
         lambda clips: changed(clips, "fear", samples=pad),
     ),
     "a clipped emotion": (
@@ -110,7 +110,9 @@ AUDIO_DEFECTS: dict[str, tuple[str, Plant]] = {
     "silent clips": (
         "silent clips",
         lambda clips: [
-            replace(clip, samples=clip.samples * 0) if clip.take == 0 and clip.emotion == "fear" else clip
+            replace(clip, samples=clip.samples * 0)
+            if clip.sentence == "a" and clip.emotion == "fear"
+            else clip
             for clip in clips
         ],
     ),

@@ -136,7 +136,7 @@ def test_the_format_is_that_of_the_file(tmp_path: Path) -> None:
 @pytest.fixture
 def made(empty_folder: Path) -> tuple[Manifest, Path]:
     """A corpus of eight clips with its manifest; and its root."""
-    root = write(innocent(speakers=("s0",), takes=1))
+    root = write(innocent(speakers=("s0",)))
     return read_manifest(Path("manifests/made.csv")), root
 
 

@@ -20,7 +20,7 @@ LOSO = ["audit", "--split", "loso"]
 @pytest.fixture
 def made(empty_folder: Path, capsys: pytest.CaptureFixture[str]) -> Path:
     """An innocent corpus with its manifest; returns its root."""
-    root = write(innocent(takes=1))
+    root = write(innocent())
     capsys.readouterr()
     return root
 
@@ -140,7 +140,7 @@ def test_a_root_with_nothing_of_the_corpus_is_an_error(
 def test_a_corpus_that_cannot_be_divided_is_a_risk_and_the_others_are_audited(
     made: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write(innocent(speakers=("s0", "s1"), takes=1), name="pair")
+    write(innocent(speakers=("s0", "s1")), name="pair")
     assert run([*LOSO, "--json", "found.json"]) == 0
     told = capsys.readouterr().out
     assert "risk: it cannot be divided like this: leave-one-speaker-out with a validation speaker" in told
@@ -150,7 +150,7 @@ def test_a_corpus_that_cannot_be_divided_is_a_risk_and_the_others_are_audited(
 
 
 def test_several_corpora_are_named_by_strict(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    clips = changed(innocent(takes=2), "fear", samples=lambda clip: clip.samples * 0.01)
+    clips = changed(innocent(), "fear", samples=lambda clip: clip.samples * 0.01)
     write([replace(clip, suffix="flac") for clip in clips], name="quiet")
     assert run([*LOSO, "--strict"]) == 1
     assert "error: 1 risk in quiet, which" in last_line(capsys)

@@ -143,18 +143,16 @@ def check_cue(name: str, facts: Facts, options: PredictionOptions) -> list[Findi
         return [Finding(check, "ok", f"{name} is the same everywhere", numbers={"varies": False})]
     found = predict(cells, labels, facts.speakers[kept], folds, cue.effect, options, cue.within_speakers)
     emotion = facts.manifest.emotions[found.tell]
-    severe = (found.excess >= cue.effect.excess and found.p <= SIGNIFICANT) or (
-        found.told >= cue.effect.told and found.p_told <= SIGNIFICANT
-    )
-    what = (
-        f"{name} alone tells the emotion: UAR {100 * found.uar:.0f}% where chance gives "
-        f"{100 * found.chance:.0f}% (p {_p(found.p)}), best {emotion} ({100 * found.told:.0f} points above "
-        "false alarms)"
-    )
-    if not severe:
+    overall = found.excess >= cue.effect.excess and found.p <= SIGNIFICANT
+    if not overall and (found.told < cue.effect.told or found.p_told > SIGNIFICANT):
         return [
             Finding(check, "ok", f"{name} alone tells no more than usual", numbers=_numbers(found, emotion))
         ]
+    what = (
+        f"{name} alone tells the emotion: UAR {100 * found.uar:.0f}% where chance gives "
+        f"{100 * found.chance:.0f}%, best {emotion} (recall {100 * found.told:.0f} points above false alarms); "
+        f"p {_p(found.p if overall else found.p_told)}"
+    )
     return [Finding(check, "risk", what, cue.advice, numbers=_numbers(found, emotion))]
 
 
