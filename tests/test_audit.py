@@ -120,7 +120,7 @@ AUDIO_DEFECTS: dict[str, tuple[str, Plant]] = {
         "emotions of speakers",
         lambda clips: (
             [c for c in clips if c.speaker != "s4"]
-            + [Clip("s4", "anger", "a", take, speech(take)) for take in range(9)]
+            + [Clip("s4", "anger", "a", take, speech(take)) for take in range(15)]
         ),
     ),
     "a sentence that tells the emotion": (

@@ -93,9 +93,14 @@ class Prediction:
 
 
 def cells_of_numbers(values: NDArray[np.float64], classes: int, options: PredictionOptions) -> Integers:
-    """Cut numbers into cells that hold about equally many clips, (clips,); equal numbers stay together."""
+    """Cut numbers into cells that hold about equally many clips, (clips,); equal numbers stay together.
+
+    A number that fills a cell by itself has it for itself: no padding at all, or exactly 2 s.
+    """
     wanted = min(options.cells, max(2, len(values) // (options.clips_a_cell * max(classes, 1))))
     edges = np.unique(np.quantile(values, np.linspace(0, 1, wanted + 1)[1:-1], method="higher"))
+    common = edges[[np.count_nonzero(values == edge) * wanted >= len(values) for edge in edges]]
+    edges = np.unique(np.concatenate([edges, np.nextafter(common, np.inf)]))
     return np.searchsorted(edges, values, side="right").astype(np.int64)
 
 

@@ -150,8 +150,8 @@ def check_cue(name: str, facts: Facts, options: PredictionOptions) -> list[Findi
         ]
     what = (
         f"{name} alone tells the emotion: UAR {100 * found.uar:.0f}% where chance gives "
-        f"{100 * found.chance:.0f}%, best {emotion} (recall {100 * found.told:.0f} points above false alarms); "
-        f"p {_p(found.p if overall else found.p_told)}"
+        f"{100 * found.chance:.0f}%, best {emotion} (recall "
+        f"{100 * found.told:.0f} points above false alarms); p {_p(found.p if overall else found.p_told)}"
     )
     return [Finding(check, "risk", what, cue.advice, numbers=_numbers(found, emotion))]
 
