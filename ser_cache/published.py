@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from importlib import resources
 
 from ser_cache.errors import UnknownNameError
+from ser_cache.packaged import packaged_rows
 
 
 @dataclass(frozen=True)
@@ -128,8 +127,8 @@ def study_named(name: str) -> Study:
 
 
 def _dasaro2024() -> Study:
-    heads = _rows("dasaro2024_table2_heads.csv")
-    best = _rows("dasaro2024_table3_best_head_f1.csv")
+    heads = packaged_rows("dasaro2024_table2_heads.csv")
+    best = packaged_rows("dasaro2024_table3_best_head_f1.csv")
     columns = dict(column.split(":") for column in best[0] if ":" in column)
     return Study(
         name="dasaro2024",
@@ -140,7 +139,7 @@ def _dasaro2024() -> Study:
         corpora=_corpora("dasaro2024"),
         backbones={
             row["backbone"]: PublishedBackbone(row["backbone"], row["hub_id"], int(row["layers"]))
-            for row in _rows("dasaro2024_backbones.csv")
+            for row in packaged_rows("dasaro2024_backbones.csv")
         },
         head_means={
             (row["backbone"], head): float(value)
@@ -162,7 +161,7 @@ STUDIES: Mapping[str, Callable[[], Study]] = {"dasaro2024": _dasaro2024}
 
 
 def _corpora(study: str) -> dict[str, PublishedCorpus]:
-    known = {row["corpus"]: row for row in _rows(f"{study}_corpora.csv")}
+    known = {row["corpus"]: row for row in packaged_rows(f"{study}_corpora.csv")}
     return {
         row["corpus"]: PublishedCorpus(
             name=row["corpus"],
@@ -172,10 +171,6 @@ def _corpora(study: str) -> dict[str, PublishedCorpus]:
             codes=dict(pair.split("=") for pair in known[row["corpus"]]["codes"].split()),
             **{name: known[row["corpus"]][name] for name in ("title", "source", "licence", "pattern")},
         )
-        for row in _rows(f"{study}_table1_corpora.csv")
+        for row in packaged_rows(f"{study}_table1_corpora.csv")
     }
 
-
-def _rows(name: str) -> list[dict[str, str]]:
-    text = (resources.files("ser_cache") / "reference" / name).read_text(encoding="utf-8")
-    return list(csv.DictReader(text.splitlines()))

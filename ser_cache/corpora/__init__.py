@@ -1,10 +1,12 @@
 """The corpora that are known by name: one small file each, with citation, licence, labels and file names."""
 
-from ser_cache.corpora import emodb, emovo, ravdess
+from ser_cache.corpora import cremad, emodb, emovo, ravdess
 from ser_cache.corpora.corpus import AUDIO_SUFFIXES, Corpus, Fields, Found, Scan, audio_files, demand_folder
 from ser_cache.errors import UnknownNameError
 
-CORPORA: dict[str, Corpus] = {recipe.name: recipe for recipe in (emodb.CORPUS, emovo.CORPUS, ravdess.CORPUS)}
+CORPORA: dict[str, Corpus] = {
+    recipe.name: recipe for recipe in (cremad.CORPUS, emodb.CORPUS, emovo.CORPUS, ravdess.CORPUS)
+}
 
 __all__ = [
     "AUDIO_SUFFIXES",

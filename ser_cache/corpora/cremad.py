@@ -1,0 +1,134 @@
+"""CREMA-D: English, 91 actors, twelve sentences in six emotions, each clip rated by about ten people thrice.
+
+Who the actors are and what the crowd voted is joined by file name from ``ser_cache/reference/cremad``; the
+voice alone, the face alone, and both together were rated by different people.
+"""
+
+import re
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path, PurePosixPath
+
+from ser_cache.corpora.corpus import Corpus, Fields, Scan
+from ser_cache.crowd import TIE, agreement, format_votes, share, winners
+from ser_cache.packaged import packaged_rows
+
+MODALITIES = ("voice", "face", "av")
+"""What the raters were given: sound alone, picture alone, or both."""
+CODES = {
+    "A": "anger",
+    "D": "disgust",
+    "F": "fear",
+    "H": "happiness",
+    "N": "neutral",
+    "S": "sadness",
+}
+"""Letters of the answers to emotions, in the order of the corpus's own tables."""
+WITHOUT_AUDIO = ("1076_MTI_SAD_XX",)
+"""Clips of which the corpus's README says that they have no audio; the files are there and as long as others."""
+
+_NAME = re.compile(r"(?P<speaker>\d{4})_(?P<sentence>[A-Z]{3})_(?P<code>[A-Z]{3})_(?P<level>XX|LO|MD|HI)")
+_LEVELS = {"XX": "unspecified", "LO": "low", "MD": "medium", "HI": "high"}
+_LABELS = {
+    "ANG": "anger",
+    "DIS": "disgust",
+    "FEA": "fear",
+    "HAP": "happiness",
+    "NEU": "neutral",
+    "SAD": "sadness",
+}
+
+
+_SECOND_COPY = "AudioMP3"  # of the official clone: what the raters heard, compressed
+
+
+class _Cremad(Corpus):
+    """The recipe; a whole clone may be given, whose folder of MP3 files is passed over."""
+
+    def scan(self, root: Path) -> Scan:
+        scan = super().scan(root)
+        others = [one for one in scan.unrecognised if _SECOND_COPY not in PurePosixPath(one[0]).parts]
+        return Scan(scan.found, tuple(others))
+
+
+def _parse(path: PurePosixPath) -> Fields | None:
+    if _SECOND_COPY in path.parts:
+        return None
+    match = _NAME.fullmatch(path.stem)
+    actor = _actors().get(match["speaker"]) if match else None
+    if match is None or actor is None:
+        return None
+    code = match["code"]
+    return Fields(
+        speaker=match["speaker"],
+        code=code,
+        sentence=match["sentence"],
+        gender=actor["sex"].lower(),
+        age=actor["age"],
+        intensity=_LEVELS[match["level"]],
+        race=actor["race"],
+        ethnicity=actor["ethnicity"],
+        extra=_crowd(path.stem, _LABELS.get(code, "")),
+    )
+
+
+@cache
+def _actors() -> Mapping[str, Mapping[str, str]]:
+    return {row["actor"]: row for row in packaged_rows("cremad/actors.csv")}
+
+
+@cache
+def _votes() -> Mapping[str, Mapping[str, str]]:
+    return {row["clip"]: row for row in packaged_rows("cremad/votes.csv")}
+
+
+def _crowd(clip: str, intended: str) -> tuple[tuple[str, str], ...]:
+    """What the crowd made of a clip, as further columns; none for a clip that nobody rated."""
+    row = _votes().get(clip)
+    columns = []
+    for modality in MODALITIES if row else ():
+        counts = dict(zip(CODES.values(), map(int, row[modality].split()), strict=True))
+        ratings = sum(counts.values())
+        columns += [
+            (f"{modality}_agreement", _decimal(agreement(counts))),
+            (f"{modality}_intended", _decimal(share(counts, intended))),
+            (f"{modality}_level", _decimal(int(row[f"{modality}_level"]) / ratings)),
+            (f"{modality}_ratings", str(ratings)),
+            (f"{modality}_vote", TIE.join(winners(counts))),
+            (f"{modality}_votes", format_votes(counts)),
+        ]
+    return tuple(sorted(columns))
+
+
+def _decimal(number: float) -> str:
+    """Four decimals at most: enough to tell any two ratios of so few raters apart."""
+    return f"{number:.4f}".rstrip("0").rstrip(".")
+
+
+CORPUS = _Cremad(
+    name="cremad",
+    title="Crowd-sourced emotional multimodal actors dataset",
+    language="en",
+    citation=(
+        "H. Cao, D. G. Cooper, M. K. Keutmann, R. C. Gur, A. Nenkova, R. Verma: CREMA-D: Crowd-sourced "
+        "Emotional Multimodal Actors Dataset. IEEE Transactions on Affective Computing 5(4), 377-390, 2014."
+    ),
+    licence="ODbL 1.0, its contents DbCL 1.0",
+    source="https://github.com/CheyneyComputerScience/CREMA-D (Git LFS), folder AudioWAV",
+    labels=_LABELS,
+    expected={
+        "anger": 1271,
+        "disgust": 1271,
+        "fear": 1271,
+        "happiness": 1271,
+        "neutral": 1087,
+        "sadness": 1271,
+    },
+    speakers=91,
+    parse=_parse,
+    layout=(
+        "names such as 1001_DFA_ANG_XX.wav (actor, sentence, emotion, level: XX unspecified, LO, MD, HI), in "
+        "AudioWAV; AudioMP3 beside it holds the same clips again. The README says that 1076_MTI_SAD_XX.wav has "
+        "no audio, and three pairs of files with different emotions have identical bytes (docs/cremad.md)."
+    ),
+)

@@ -1,0 +1,131 @@
+"""What the files of a corpus are, as published: names, lengths and SHA-256, without a byte of audio.
+
+``ser manifest CORPUS ROOT --check`` compares a download with these lists. Where lengths are exact and a recipe
+can say the rest from the names, they also make a manifest before any audio is here (``ready_manifest``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import PurePosixPath
+
+from ser_cache.corpora import CORPORA
+from ser_cache.errors import SettingsError, UnknownNameError
+from ser_cache.manifest import Manifest, Utterance
+from ser_cache.packaged import packaged_rows, packaged_toml
+
+_SAMPLE_RATE = 16_000  # of audio.SAMPLE_RATE, repeated because importing audio would pull in the decoder
+
+
+@dataclass(frozen=True)
+class OfficialFile:
+    """One published file.
+
+    Attributes:
+        name: its name without folder and suffix.
+        sha256: of its bytes, in hexadecimal.
+        seconds: how long it is; exact where ``samples`` is known, else rounded to 0.1 ms.
+        samples: its length at 16 kHz; None where it is not known to the sample.
+    """
+
+    name: str
+    sha256: str
+    seconds: float
+    samples: int | None
+
+
+@dataclass(frozen=True)
+class OfficialList:
+    """The published files of a corpus.
+
+    Attributes:
+        corpus: its name.
+        files: by name, sorted.
+        origin: where names, lengths and hashes are from, as a sentence.
+        copies: what is known of other copies in circulation, as a sentence; empty where nothing is.
+        aside: a folder of the official corpus that holds the same clips once more, compressed; empty if none.
+        path: where a file lies in the official folder, with ``{name}``; empty where no ready manifest is made.
+    """
+
+    corpus: str
+    files: tuple[OfficialFile, ...]
+    origin: str
+    copies: str
+    aside: str
+    path: str
+
+    @cached_property
+    def by_name(self) -> dict[str, OfficialFile]:
+        """Each file by its name."""
+        return {file.name: file for file in self.files}
+
+
+def listed_corpora() -> tuple[str, ...]:
+    """The corpora whose published files are listed here, sorted."""
+    return tuple(sorted(packaged_toml("checksums/lists.toml")))
+
+
+def official_list(corpus: str) -> OfficialList:
+    """The published files of a corpus.
+
+    Raises:
+        UnknownNameError: they are not listed here.
+    """
+    known = packaged_toml("checksums/lists.toml")
+    if corpus not in known:
+        raise UnknownNameError(
+            "list of official files for",
+            corpus,
+            known,
+            "A manifest that is there already is compared with its files by: "
+            f"ser manifest {corpus} ROOT (without --check).",
+            guess=False,
+        )
+    files = []
+    for row in packaged_rows(f"checksums/{corpus}.csv"):
+        samples = int(row["samples"]) if row["samples"] else None
+        seconds = float(row["seconds"]) if samples is None else samples / _SAMPLE_RATE
+        files.append(OfficialFile(row["name"], row["sha256"], seconds, samples))
+    about = known[corpus]
+    return OfficialList(
+        corpus, tuple(files), about["origin"], *(about.get(key, "") for key in ("copies", "aside", "path"))
+    )
+
+
+def ready_corpora() -> tuple[str, ...]:
+    """The corpora that have a manifest without any audio, sorted."""
+    lists = packaged_toml("checksums/lists.toml")
+    return tuple(sorted(corpus for corpus, about in lists.items() if about.get("path")))
+
+
+def ready_manifest(corpus: str) -> Manifest:
+    """The manifest that ``ser manifest CORPUS ROOT`` makes of the official files, made without them.
+
+    Raises:
+        SettingsError: there is none for this corpus, as its lengths are not known to the sample.
+    """
+    if corpus not in ready_corpora():
+        raise SettingsError(
+            f"no ready manifest of {corpus} comes with ser_cache (only of {', '.join(ready_corpora())}); "
+            f"make it from the audio: ser manifest {corpus} ROOT"
+        )
+    listed = official_list(corpus)
+    clips = [_utterance(listed, file) for file in listed.files]
+    return Manifest(corpus, tuple(sorted(clips, key=lambda clip: clip.id)))
+
+
+def _utterance(listed: OfficialList, file: OfficialFile) -> Utterance:
+    recipe = CORPORA[listed.corpus]
+    path = PurePosixPath(listed.path.format(name=file.name))
+    fields = recipe.parse(path)
+    assert fields is not None and file.samples is not None, file.name  # the lists are packaged, and tested
+    return Utterance(
+        id=str(path.with_suffix("")),
+        path=str(path),
+        emotion=recipe.labels[fields.code],
+        language=recipe.language,
+        samples=file.samples,
+        sha256=file.sha256,
+        **vars(fields),
+    )
