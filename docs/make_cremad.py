@@ -3,8 +3,9 @@
     python docs/make_cremad.py CREMA-D
 
 CREMA-D is a clone of https://github.com/CheyneyComputerScience/CREMA-D; its audio may still be Git LFS
-pointers, because a pointer states size and SHA-256. Written are ``ser_cache/reference/cremad/actors.csv`` and
-``votes.csv``, ``ser_cache/reference/checksums/cremad.csv`` and ``manifests/cremad.csv``. A test makes them anew.
+pointers, because a pointer states size and SHA-256. Written are ``actors.csv`` and ``votes.csv`` in
+``ser_cache/reference/cremad``, ``ser_cache/reference/checksums/cremad.csv`` and ``manifests/cremad.csv``.
+A test makes them anew.
 """
 
 import csv
@@ -30,14 +31,14 @@ def actors(clone: Path) -> list[tuple[str, ...]]:
 
 
 def votes(clone: Path) -> list[tuple[str, ...]]:
-    """(clip, six counts per modality, sum of levels per modality) of each clip, the counts in CODES' order."""
+    """(clip, six counts a modality, sum of levels a modality) of each clip; counts in the order of CODES."""
     cells: dict[str, dict[str, tuple[str, str]]] = defaultdict(dict)
     with (clone / "processedResults" / "tabulatedVotes.csv").open(encoding="utf-8-sig", newline="") as file:
         for row in csv.DictReader(file):
             counts = [int(row[code]) for code in CODES]
             level = float(row["meanEmoResp"]) * sum(counts)
-            assert sum(counts) == int(row["numResponses"])
-            assert abs(level - round(level)) < 1e-6, "raters gave whole numbers"
+            if sum(counts) != int(row["numResponses"]) or abs(level - round(level)) > 1e-6:
+                sys.exit(f"row {row['']}: votes or levels, which are whole numbers, do not add up")
             cells[row["fileName"]][QUERY_TYPES[row[""][0]]] = (
                 " ".join(map(str, counts)),
                 str(round(level)),

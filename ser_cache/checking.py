@@ -20,10 +20,12 @@ from ser_cache.errors import AudioError, ManifestError
 from ser_cache.files import sha256_of_file
 from ser_cache.official import OfficialFile, OfficialList
 
-Verdict = Literal["published", "lossless", "converted", "changed", "unreadable", "pointer", "missing", "extra"]
+Verdict = Literal[
+    "published", "lossless", "converted", "changed", "unreadable", "pointer", "missing", "extra"
+]
 """published: the same bytes. lossless: other bytes that hold the very samples. converted: other bytes of the
-right length. changed: another length. unreadable: no audio comes out. pointer: a stand-in that Git LFS has not
-replaced. missing: listed and not there. extra: there and not listed, or there already in another folder."""
+right length. changed: another length. unreadable: no audio comes out. pointer: a stand-in that Git LFS has
+not replaced. missing: listed and not there. extra: there and not listed, or there in another folder too."""
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 GOOD: frozenset[Verdict] = frozenset({"published", "lossless"})
 """Verdicts that leave nothing to be desired."""

@@ -1,8 +1,8 @@
 """What listeners and viewers chose for a clip: votes over emotions, and what follows from them.
 
 A manifest holds votes in columns called ``<modality>_votes``, such as ``voice_votes``, with cells such as
-``anger:6 disgust:2 neutral:1``. Everything else about a crowd (how many rated, which emotion won, how far they
-agreed, how many heard what was meant) follows from these counts.
+``anger:6 disgust:2 neutral:1``. Everything else about a crowd (how many rated, which emotion won, how far
+they agreed, how many heard what was meant) follows from these counts.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """What the files of a corpus are, as published: names, lengths and SHA-256, without a byte of audio.
 
-``ser manifest CORPUS ROOT --check`` compares a download with these lists. Where lengths are exact and a recipe
-can say the rest from the names, they also make a manifest before any audio is here (``ready_manifest``).
+``ser manifest CORPUS ROOT --check`` compares a download with these lists. Where lengths are exact and a
+recipe can say the rest from the names, they also make a manifest before any audio is here
+(``ready_manifest``).
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from functools import cached_property
 from pathlib import PurePosixPath
 
 from ser_cache.corpora import CORPORA
-from ser_cache.errors import SettingsError, UnknownNameError
+from ser_cache.errors import ManifestError, SettingsError
 from ser_cache.manifest import Manifest, Utterance
 from ser_cache.packaged import packaged_rows, packaged_toml
 
@@ -44,8 +45,8 @@ class OfficialList:
         files: by name, sorted.
         origin: where names, lengths and hashes are from, as a sentence.
         copies: what is known of other copies in circulation, as a sentence; empty where nothing is.
-        aside: a folder of the official corpus that holds the same clips once more, compressed; empty if none.
-        path: where a file lies in the official folder, with ``{name}``; empty where no ready manifest is made.
+        aside: a folder of the official corpus that holds the same clips once more; empty if none.
+        path: where a file lies in the official folder, with ``{name}``; empty if no ready manifest is made.
     """
 
     corpus: str
@@ -63,24 +64,20 @@ class OfficialList:
 
 def listed_corpora() -> tuple[str, ...]:
     """The corpora whose published files are listed here, sorted."""
-    return tuple(sorted(packaged_toml("checksums/lists.toml")))
+    return tuple(sorted(_lists()))
 
 
 def official_list(corpus: str) -> OfficialList:
     """The published files of a corpus.
 
     Raises:
-        UnknownNameError: they are not listed here.
+        SettingsError: they are not listed here.
     """
-    known = packaged_toml("checksums/lists.toml")
+    known = _lists()
     if corpus not in known:
-        raise UnknownNameError(
-            "list of official files for",
-            corpus,
-            known,
-            "A manifest that is there already is compared with its files by: "
-            f"ser manifest {corpus} ROOT (without --check).",
-            guess=False,
+        raise SettingsError(
+            f"which files {corpus} was published with is not known here, only of {', '.join(sorted(known))}; "
+            f"a manifest of your own is compared with its files by: ser manifest {corpus} ROOT"
         )
     files = []
     for row in packaged_rows(f"checksums/{corpus}.csv"):
@@ -95,8 +92,7 @@ def official_list(corpus: str) -> OfficialList:
 
 def ready_corpora() -> tuple[str, ...]:
     """The corpora that have a manifest without any audio, sorted."""
-    lists = packaged_toml("checksums/lists.toml")
-    return tuple(sorted(corpus for corpus, about in lists.items() if about.get("path")))
+    return tuple(sorted(corpus for corpus, about in _lists().items() if about.get("path")))
 
 
 def ready_manifest(corpus: str) -> Manifest:
@@ -104,6 +100,7 @@ def ready_manifest(corpus: str) -> Manifest:
 
     Raises:
         SettingsError: there is none for this corpus, as its lengths are not known to the sample.
+        ManifestError: list and recipe do not fit together, which a test rules out.
     """
     if corpus not in ready_corpora():
         raise SettingsError(
@@ -119,7 +116,8 @@ def _utterance(listed: OfficialList, file: OfficialFile) -> Utterance:
     recipe = CORPORA[listed.corpus]
     path = PurePosixPath(listed.path.format(name=file.name))
     fields = recipe.parse(path)
-    assert fields is not None and file.samples is not None, file.name  # the lists are packaged, and tested
+    if fields is None or file.samples is None:
+        raise ManifestError(f"the list of {listed.corpus} holds {file.name}, which its recipe cannot place.")
     return Utterance(
         id=str(path.with_suffix("")),
         path=str(path),
@@ -129,3 +127,7 @@ def _utterance(listed: OfficialList, file: OfficialFile) -> Utterance:
         sha256=file.sha256,
         **vars(fields),
     )
+
+
+def _lists() -> dict[str, dict[str, str]]:
+    return packaged_toml("checksums/lists.toml")

@@ -174,3 +174,34 @@ def _corpora(study: str) -> dict[str, PublishedCorpus]:
         for row in packaged_rows(f"{study}_table1_corpora.csv")
     }
 
+
+@dataclass(frozen=True)
+class PublishedCrowd:
+    """What others report of a corpus's raters, as fractions.
+
+    Attributes:
+        agreement: the winning emotion's share of the votes, by intended emotion.
+        agreement_source: the publication.
+        recognised: the share of votes for the intended emotion, by modality.
+        recognised_source: the publication.
+    """
+
+    agreement: Mapping[str, float]
+    agreement_source: str
+    recognised: Mapping[str, float]
+    recognised_source: str
+
+
+def _cremad_crowd() -> PublishedCrowd:
+    agreement = packaged_rows("wang2023_crowd_agreement_cremad.csv")
+    recognised = packaged_rows("cao2014_recognition_cremad.csv")
+    return PublishedCrowd(
+        {row["emotion"]: float(row["agreement"]) for row in agreement},
+        "Wang, Raud, Pal 2023",
+        {row["modality"]: float(row["recognised"]) for row in recognised},
+        "Cao et al. 2014, abstract",
+    )
+
+
+CROWDS: Mapping[str, Callable[[], PublishedCrowd]] = {"cremad": _cremad_crowd}
+"""Every corpus of whose raters published figures are here, by name."""

@@ -25,7 +25,7 @@ CODES = {
 }
 """Letters of the answers to emotions, in the order of the corpus's own tables."""
 WITHOUT_AUDIO = ("1076_MTI_SAD_XX",)
-"""Clips of which the corpus's README says that they have no audio; the files are there and as long as others."""
+"""Clips of which the corpus's README says that they have no audio; their files are there all the same."""
 
 _NAME = re.compile(r"(?P<speaker>\d{4})_(?P<sentence>[A-Z]{3})_(?P<code>[A-Z]{3})_(?P<level>XX|LO|MD|HI)")
 _LEVELS = {"XX": "unspecified", "LO": "low", "MD": "medium", "HI": "high"}
@@ -85,8 +85,10 @@ def _votes() -> Mapping[str, Mapping[str, str]]:
 def _crowd(clip: str, intended: str) -> tuple[tuple[str, str], ...]:
     """What the crowd made of a clip, as further columns; none for a clip that nobody rated."""
     row = _votes().get(clip)
+    if row is None:
+        return ()
     columns = []
-    for modality in MODALITIES if row else ():
+    for modality in MODALITIES:
         counts = dict(zip(CODES.values(), map(int, row[modality].split()), strict=True))
         ratings = sum(counts.values())
         columns += [
@@ -128,7 +130,7 @@ CORPUS = _Cremad(
     parse=_parse,
     layout=(
         "names such as 1001_DFA_ANG_XX.wav (actor, sentence, emotion, level: XX unspecified, LO, MD, HI), in "
-        "AudioWAV; AudioMP3 beside it holds the same clips again. The README says that 1076_MTI_SAD_XX.wav has "
-        "no audio, and three pairs of files with different emotions have identical bytes (docs/cremad.md)."
+        "AudioWAV; AudioMP3 beside it holds the same clips again. The README says that 1076_MTI_SAD_XX.wav "
+        "has no audio, and three pairs of clips with different emotions are the same bytes (docs/cremad.md)."
     ),
 )
