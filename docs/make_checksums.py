@@ -1,4 +1,4 @@
-"""Make the list of a corpus's published files from these files: ``python docs/make_checksums.py CORPUS ROOT``.
+"""Make the list of a corpus's published files from them: ``python docs/make_checksums.py CORPUS ROOT``.
 
 Written is ``ser_cache/reference/checksums/CORPUS.csv``; what it is of goes into ``lists.toml`` beside it, by
 hand.

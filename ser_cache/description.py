@@ -107,11 +107,10 @@ def _headings(description: Description) -> dict[str, str]:
     beside = max([len("ethnicity"), *names]) + len("speakers") + len("clips") + 2 * _GAP
     if beside + sum(max(len(emotion), 5) + _GAP for emotion in emotions) <= _WIDTH:
         return {emotion: emotion for emotion in emotions}
-    letters = next(
-        count
-        for count in range(3, max(map(len, emotions)) + 1)
-        if len({emotion[:count] for emotion in emotions}) == len(emotions)
-    )
+    longest = max(map(len, emotions))
+    letters = 3
+    while letters < longest and len({emotion[:letters] for emotion in emotions}) < len(emotions):
+        letters += 1
     return {emotion: emotion[:letters] for emotion in emotions}
 
 

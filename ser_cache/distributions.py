@@ -190,10 +190,10 @@ def age_band(age: str, years: int = 10) -> str:
     return f"{first}-{first + years - 1}"
 
 
-def _order(name: str) -> tuple[bool, int, int, str]:
+def _order(name: str) -> tuple[bool, int, bool, int, str]:
     first = re.match(r"[0-9]{1,9}(?=$|-)", name)
     level = _INTENSITIES.index(name) if name in _INTENSITIES else len(_INTENSITIES)
-    return name == UNSTATED, level, int(first[0]) if first else 0, name
+    return name == UNSTATED, level, first is None, int(first[0]) if first else 0, name
 
 
 def modalities(manifest: Manifest) -> tuple[str, ...]:

@@ -80,9 +80,8 @@ def _say_one_length(check: Check) -> None:
     clips, samples = check.one_length
     if clips:
         known = f" {check.listed.copies}" if check.listed.copies else ""
-        screen.say(
-            f"  {clips:,} of these are exactly {samples / SAMPLE_RATE:.3f} s: somebody cut or padded them.{known}"
-        )
+        seconds = samples / SAMPLE_RATE
+        screen.say(f"  {clips:,} of these are exactly {seconds:.3f} s: somebody cut or padded them.{known}")
 
 
 def _name(check: Check, verbose: bool) -> None:
