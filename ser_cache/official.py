@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import PurePosixPath
 
-from ser_cache.corpora import CORPORA
+from ser_cache.corpora import CORPORA, Fields
 from ser_cache.errors import ManifestError, SettingsError
 from ser_cache.manifest import Manifest, Utterance
 from ser_cache.packaged import packaged_rows, packaged_toml
@@ -116,7 +116,7 @@ def _utterance(listed: OfficialList, file: OfficialFile) -> Utterance:
     recipe = CORPORA[listed.corpus]
     path = PurePosixPath(listed.path.format(name=file.name))
     fields = recipe.parse(path)
-    if fields is None or file.samples is None:
+    if not isinstance(fields, Fields) or file.samples is None:
         raise ManifestError(f"the list of {listed.corpus} holds {file.name}, which its recipe cannot place.")
     return Utterance(
         id=str(path.with_suffix("")),

@@ -40,6 +40,7 @@ LAYERS = {
     "feature_sources": 4,
     "backbones": 3,
     "mfcc": 3,
+    "catalogue": 3,
     "importing": 3,
     "given_files": 3,
     "splits": 3,

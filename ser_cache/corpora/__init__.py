@@ -1,19 +1,58 @@
 """The corpora that are known by name: one small file each, with citation, licence, labels and file names."""
 
-from ser_cache.corpora import cremad, emodb, emovo, ravdess
-from ser_cache.corpora.corpus import AUDIO_SUFFIXES, Corpus, Fields, Found, Scan, audio_files, demand_folder
+from ser_cache.corpora import (
+    aesdd,
+    cafe,
+    cremad,
+    demos,
+    emodb,
+    emomatch,
+    emovo,
+    eyase,
+    iemocap,
+    oreau,
+    ravdess,
+    shemo,
+)
+from ser_cache.corpora.corpus import (
+    AUDIO_SUFFIXES,
+    Corpus,
+    Edition,
+    Fields,
+    Found,
+    NoClip,
+    Scan,
+    audio_files,
+    demand_folder,
+)
 from ser_cache.errors import UnknownNameError
 
 CORPORA: dict[str, Corpus] = {
-    recipe.name: recipe for recipe in (cremad.CORPUS, emodb.CORPUS, emovo.CORPUS, ravdess.CORPUS)
+    recipe.name: recipe
+    for recipe in (
+        aesdd.CORPUS,
+        cafe.CORPUS,
+        cremad.CORPUS,
+        demos.CORPUS,
+        emodb.CORPUS,
+        emomatch.CORPUS,
+        emovo.CORPUS,
+        eyase.CORPUS,
+        iemocap.CORPUS,
+        oreau.CORPUS,
+        ravdess.CORPUS,
+        shemo.CORPUS,
+    )
 }
 
 __all__ = [
     "AUDIO_SUFFIXES",
     "CORPORA",
     "Corpus",
+    "Edition",
     "Fields",
     "Found",
+    "NoClip",
     "Scan",
     "audio_files",
     "demand_folder",

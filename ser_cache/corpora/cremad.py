@@ -7,9 +7,9 @@ voice alone, the face alone, and both together were rated by different people.
 import re
 from collections.abc import Mapping
 from functools import cache
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
-from ser_cache.corpora.corpus import Corpus, Fields, Scan
+from ser_cache.corpora.corpus import Corpus, Fields, NoClip
 from ser_cache.crowd import TIE, agreement, format_votes, share, winners
 from ser_cache.packaged import packaged_rows
 
@@ -42,18 +42,9 @@ _LABELS = {
 _SECOND_COPY = "AudioMP3"  # of the official clone: what the raters heard, compressed
 
 
-class _Cremad(Corpus):
-    """The recipe; a whole clone may be given, whose folder of MP3 files is passed over."""
-
-    def scan(self, root: Path) -> Scan:
-        scan = super().scan(root)
-        others = [one for one in scan.unrecognised if _SECOND_COPY not in PurePosixPath(one[0]).parts]
-        return Scan(scan.found, tuple(others))
-
-
-def _parse(path: PurePosixPath) -> Fields | None:
+def _parse(path: PurePosixPath) -> Fields | NoClip | None:
     if _SECOND_COPY in path.parts:
-        return None
+        return NoClip(f"{_SECOND_COPY} holds the clips of AudioWAV again", expected=True)
     match = _NAME.fullmatch(path.stem)
     actor = _actors().get(match["speaker"]) if match else None
     if match is None or actor is None:
@@ -107,7 +98,7 @@ def _decimal(number: float) -> str:
     return f"{number:.4f}".rstrip("0").rstrip(".")
 
 
-CORPUS = _Cremad(
+CORPUS = Corpus(
     name="cremad",
     title="Crowd-sourced emotional multimodal actors dataset",
     language="en",
@@ -116,7 +107,7 @@ CORPUS = _Cremad(
         "Emotional Multimodal Actors Dataset. IEEE Transactions on Affective Computing 5(4), 377-390, 2014."
     ),
     licence="ODbL 1.0, its contents DbCL 1.0",
-    source="https://github.com/CheyneyComputerScience/CREMA-D (Git LFS), folder AudioWAV",
+    source="https://github.com/CheyneyComputerScience/CREMA-D",
     labels=_LABELS,
     expected={
         "anger": 1271,
@@ -130,7 +121,14 @@ CORPUS = _Cremad(
     parse=_parse,
     layout=(
         "names such as 1001_DFA_ANG_XX.wav (actor, sentence, emotion, level: XX unspecified, LO, MD, HI), in "
-        "AudioWAV; AudioMP3 beside it holds the same clips again. The README says that 1076_MTI_SAD_XX.wav "
-        "has no audio, and three pairs of clips with different emotions are the same bytes (docs/cremad.md)."
+        "AudioWAV; 16 kHz."
     ),
+    warts=(
+        "AudioMP3 beside AudioWAV holds the same clips again, compressed, and is left out.",
+        "The README says that 1076_MTI_SAD_XX.wav has no audio.",
+        "Three pairs of clips with different emotions have identical bytes: 1006_TIE_HAP_XX and "
+        "1006_TIE_NEU_XX, 1013_WSI_DIS_XX and 1013_WSI_SAD_XX, 1017_IWW_ANG_XX and 1017_IWW_FEA_XX.",
+        "The emotions are those that were meant: of those who heard the voice alone, two in five chose them.",
+    ),
+    download="git clone with Git LFS, or AudioWAV alone; ser manifest cremad ROOT --check verifies it",
 )
