@@ -26,7 +26,7 @@ ALL = "all"
 
 _SAMPLE_RATE = 16_000  # of audio.SAMPLE_RATE, repeated because importing audio would pull in the decoder
 _YEARS = re.compile(r"[0-9]{1,3}")
-_INTENSITIES = ("unspecified", "low", "normal", "medium", "strong", "high")
+_INTENSITIES = ("unspecified", "low", "mild", "normal", "medium", "strong", "high")
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,8 @@ from printed import last_line
 
 from ser_cache.cli import run
 
-SHIPPED = Path(__file__).resolve().parents[1] / "manifests" / "cremad.csv"
+ROOT = Path(__file__).resolve().parents[1]
+SHIPPED = ROOT / "manifests" / "cremad.csv"
 
 
 @pytest.fixture
@@ -27,7 +28,7 @@ def checkout(empty_folder: Path) -> Path:
     return empty_folder
 
 
-def test_cremad_is_described_without_manifest_and_audio_within_80_columns(empty_folder, capsys, monkeypatch):
+def test_cremad_is_described_without_manifest_and_audio_as_the_page_says(empty_folder, capsys):
     assert run(["describe", "cremad"]) == 0
     told = capsys.readouterr()
     assert max(map(len, told.out.splitlines())) <= 80
@@ -35,6 +36,10 @@ def test_cremad_is_described_without_manifest_and_audio_within_80_columns(empty_
     assert "neutral    0.7685  0.7301  0.7926  0.7638      0.763" in told.out
     assert "cremad has no manifest in manifests; this is the complete corpus" in told.err
     assert list(empty_folder.iterdir()) == []
+    page = (ROOT / "docs" / "cremad.md").read_text(encoding="utf-8")
+    assert f"```\n{told.out.strip()}\n```" in page, (
+        "put what `ser describe cremad` prints into docs/cremad.md"
+    )
 
 
 def test_in_a_narrow_terminal_it_fits_too(checkout, capsys, monkeypatch):

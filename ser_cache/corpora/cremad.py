@@ -126,8 +126,10 @@ CORPUS = Corpus(
     warts=(
         "AudioMP3 beside AudioWAV holds the same clips again, compressed, and is left out.",
         "The README says that 1076_MTI_SAD_XX.wav has no audio.",
-        "Three pairs of clips with different emotions have identical bytes: 1006_TIE_HAP_XX and "
-        "1006_TIE_NEU_XX, 1013_WSI_DIS_XX and 1013_WSI_SAD_XX, 1017_IWW_ANG_XX and 1017_IWW_FEA_XX.",
+        (
+            "Three pairs of clips with different emotions have identical bytes: 1006_TIE_HAP_XX and "
+            "1006_TIE_NEU_XX, 1013_WSI_DIS_XX and 1013_WSI_SAD_XX, 1017_IWW_ANG_XX and 1017_IWW_FEA_XX."
+        ),
         "The emotions are those that were meant: of those who heard the voice alone, two in five chose them.",
     ),
     download="git clone with Git LFS, or AudioWAV alone; ser manifest cremad ROOT --check verifies it",
