@@ -14,6 +14,7 @@ Written by `python docs/make_corpora.py` from the recipes in `ser_cache/corpora/
 prints what stands here of one corpus. No audio comes with this software and none is downloaded: each corpus
 is had from its owner, under its owner's licence. A recipe reads the names of files wherever the corpus is
 unpacked, in any audio format; other corpora are imported from a table or a pattern (`manifests/README.md`).
+What a recipe leaves out on purpose is counted by `ser manifest`, with the reason, and is no failure.
 
 A recipe with "no" under "checked" was never held against a copy of the corpus or an official list of its
 files; its section says what it rests on. Every other reads each name of such a list, or of the corpus itself,
@@ -84,8 +85,11 @@ def sections() -> Iterator[str]:
 
 
 def escaped(text: str) -> str:
-    """A text whose underscores and stars are no Markdown."""
-    return text.replace("_", r"\_").replace("*", r"\*")
+    """A text whose underscores and stars are no Markdown; addresses are left as they are."""
+    words = text.split(" ")
+    return " ".join(
+        word if word.startswith("http") else word.replace("_", r"\_").replace("*", r"\*") for word in words
+    )
 
 
 def page() -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from ser_cache.corpora import CORPORA, Corpus
@@ -79,6 +79,26 @@ def _verdict(published: Size, ours: Size) -> str:
     if ours.emotions != published.emotions:
         pieces.append(f"{ours.emotions} emotions for {published.emotions}")
     return ", ".join(pieces) or "the same"
+
+
+def as_records(comparisons: Iterable[Comparison]) -> list[dict[str, str | int | None]]:
+    """Comparisons as flat records, for a table or for JSON; numbers that do not exist are None."""
+    return [
+        {
+            "corpus": each.corpus,
+            "paper_utterances": each.published.utterances if each.published else None,
+            "paper_emotions": each.published.emotions if each.published else None,
+            "recipe_utterances": each.recipe.utterances,
+            "recipe_emotions": each.recipe.emotions,
+            "prepared_utterances": each.prepared.utterances if each.prepared else None,
+            "prepared_emotions": each.prepared.emotions if each.prepared else None,
+            "ours": each.verdict,
+            "explanation": each.explanation,
+            "choice": each.choice,
+            "unverified": CORPORA[each.corpus].unverified,
+        }
+        for each in comparisons
+    ]
 
 
 def facts(recipe: Corpus) -> Iterator[tuple[str, str]]:

@@ -5,7 +5,8 @@ from pathlib import Path
 
 def tree(root: Path, *paths: str) -> Path:
     """Touch files below a root and return the root."""
+    for folder in {path.rpartition("/")[0] for path in paths}:
+        (root / folder).mkdir(parents=True, exist_ok=True)
     for path in paths:
-        (root / path).parent.mkdir(parents=True, exist_ok=True)
-        (root / path).touch()
+        Path(f"{root}/{path}").touch()
     return root

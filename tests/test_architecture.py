@@ -207,6 +207,7 @@ def loaded_after(statement: str) -> set[str]:
         ("import ser_cache.cli", {"torch", "transformers", "h5py", "librosa", "soundfile", "numpy"}),
         ("import ser_cache.store", {"torch", "transformers", "librosa", "soundfile"}),
         ("import ser_cache.backbones.registry", {"torch", "transformers", "h5py"}),
+        ("import ser_cache.catalogue", {"torch", "transformers", "numpy", "soundfile"}),
         ("import ser_cache.results", {"torch", "transformers"}),
         ("import ser_cache.learning_rate_search, ser_cache.schedules", {"torch", "numpy"}),
         ("import ser_cache.comparison", {"torch", "transformers", "h5py", "scipy"}),

@@ -1,5 +1,8 @@
 """`ser corpora` as a user types it: the list, how to get one, and the counts beside the paper's."""
 
+import csv
+import json
+
 import click
 import numpy as np
 import pytest
@@ -28,19 +31,21 @@ def test_the_list_has_a_line_per_corpus_in_80_columns(monkeypatch, capsys):
     shown = lines(capsys)
     assert max(map(len, shown)) <= 80
     assert [line.split()[0] for line in shown[3 : 3 + len(CORPORA)]] == sorted(CORPORA)
-    assert "not verified against a copy: emomatch, eyase, iemocap." in shown
+    assert "Not verified against a copy: emomatch, eyase, iemocap." in shown
 
 
-def test_the_list_of_what_is_prepared_still_fits_80_columns(empty_folder, monkeypatch, capsys):
+def test_what_is_prepared_has_a_table_of_its_own_in_80_columns(empty_folder, monkeypatch, capsys):
     at_80_columns(monkeypatch)
     for name in ("cafe", "shemo", "tones"):
         save_manifest(empty_folder / "manifests", manifest(name))
     assert run(["corpora"]) == 0
     shown = lines(capsys)
     assert max(map(len, shown)) <= 80
-    row = next(line for line in shown if line.startswith("shemo"))
-    assert row.split()[:4] == ["shemo", "fa", "3,000", "36"]
-    assert any(line.startswith("tones") for line in shown)
+    here = shown[shown.index("Prepared here") + 3 :]
+    assert [line.split()[0] for line in here[:3]] == ["cafe", "shemo", "tones"]
+    known = next(line for line in shown if line.startswith("shemo"))
+    assert known.split()[:4] == ["shemo", "fa", "3,000", "87"]
+    assert "36" in here[1].split()
 
 
 @pytest.mark.usefixtures("empty_folder")
@@ -100,7 +105,7 @@ def test_the_check_sets_counts_beside_the_papers_and_explains_them(monkeypatch, 
     told = " ".join(" ".join(shown).split())
     assert "502 is version 1 (OréauFR_01)" in told
     assert "9,365 clips of 7 emotions and 332 neutral ones" in told
-    assert "not verified against a copy: emomatch, eyase, iemocap." in told
+    assert "Not verified against a copy: emomatch, eyase, iemocap." in told
 
 
 def test_the_check_counts_what_is_prepared_and_says_how_it_differs(empty_folder, monkeypatch, capsys):
@@ -128,3 +133,21 @@ def test_a_manifest_of_another_edition_is_told_from_one_that_lacks_clips(empty_f
         "434 utterances expected, 7 found; 32 speakers expected, 1 found; anger: 67 expected, 1 found" in err
     )
     assert "not verified" not in err
+
+
+@pytest.mark.usefixtures("empty_folder")
+def test_the_check_goes_to_a_file_and_to_other_programs(empty_folder, capsys):
+    assert run(["corpora", "--check", "--format", "json"]) == 0
+    records = {record["corpus"]: record for record in json.loads(capsys.readouterr().out)}
+    assert records.keys() == CORPORA.keys()
+    assert (records["oreau"]["paper_utterances"], records["oreau"]["recipe_utterances"]) == (502, 434)
+    assert records["iemocap"]["paper_utterances"] is None
+    assert records["eyase"]["unverified"] == CORPORA["eyase"].unverified
+    assert run(["corpora", "--check", "--output", "check.csv"]) == 0
+    assert "11 corpora written to check.csv" in capsys.readouterr().err or len(CORPORA) != 11
+    with (empty_folder / "check.csv").open(encoding="utf-8", newline="") as file:
+        written = list(csv.DictReader(file))
+    assert [row["corpus"] for row in written] == sorted(CORPORA)
+    assert written[0]["ours"] == "104 more"
+    assert run(["corpora", "--format", "json"]) == 1
+    assert "--format and --output are for --check" in last_line(capsys)

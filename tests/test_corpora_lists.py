@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 from name_trees import tree
 
-from ser_cache.corpora import CORPORA, Fields
+from ser_cache.corpora import CORPORA, Fields, recognised_by
 from ser_cache.published import study_named
 
 LISTED = ("aesdd", "cafe", "demos", "oreau", "shemo")
@@ -134,6 +134,21 @@ def test_no_recipe_claims_a_file_of_another_list(shared, listing):
     }
     assert {corpus: number for corpus, number in claimed.items() if number} == (
         {} if listing in WITHOUT_RECIPE else {listing: len(paths)}
+    )
+
+
+def test_each_recipe_finds_its_own_in_a_folder_that_holds_them_all(shared, tmp_path):
+    lists = {listing: names(shared, listing)[::40] for listing in LISTED + WITHOUT_RECIPE + WITH_METADATA}
+    for listing, paths in lists.items():
+        tree(tmp_path / f"corpus of {listing}", *paths)
+    for corpus in LISTED + WITH_METADATA:
+        found = {clip.path for clip in CORPORA[corpus].scan(tmp_path).found}
+        assert found == {f"corpus of {corpus}/{path}" for path in lists[corpus]}
+    assert recognised_by(tmp_path) == dict(
+        sorted(
+            ((corpus, len(lists[corpus])) for corpus in LISTED + WITH_METADATA),
+            key=lambda item: (-item[1], item[0]),
+        )
     )
 
 

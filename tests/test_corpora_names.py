@@ -5,8 +5,10 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from ser_cache.corpora import AUDIO_SUFFIXES, CORPORA, Fields
+from ser_cache.corpora import AUDIO_SUFFIXES, CORPORA, Fields, NoClip
 
 
 def clip(speaker, code, **fields):
@@ -189,3 +191,26 @@ def test_only_names_that_emodb_and_oreau_share_depend_on_their_folder():
     assert isinstance(CORPORA["oreau"].parse(PurePosixPath(own)), Fields)
     for folder in ("Moreau", "sessx", "for au"):
         assert isinstance(CORPORA["emodb"].parse(PurePosixPath(folder, shared)), Fields)
+
+
+NEARLY = st.builds(
+    lambda path, place, piece: path[:place] + piece + path[place + 1 :],
+    st.sampled_from([path for _, path, _ in FACTS]),
+    st.integers(0, 60),
+    st.text(max_size=3),
+)
+
+
+@settings(deadline=None)
+@given(path=st.one_of(st.text(min_size=1), NEARLY))
+def test_no_name_breaks_a_recipe_and_what_it_takes_a_manifest_can_hold(path):
+    for recipe in CORPORA.values():
+        read = recipe.parse(PurePosixPath(path))
+        assert read is None or isinstance(read, (Fields, NoClip))
+        if isinstance(read, Fields):
+            assert read.speaker
+            assert read.speaker.isascii()
+            assert read.code or recipe.read_codes
+            assert read.gender in ("female", "male", "")
+            assert [column for column, _ in read.extra] == sorted(column for column, _ in read.extra)
+            assert all(text for _, text in read.extra)

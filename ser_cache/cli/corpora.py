@@ -9,6 +9,7 @@ import click
 
 from ser_cache import settings
 from ser_cache.cli import screen
+from ser_cache.cli.delivery import as_json, deliver, delivery_options, shape_of
 from ser_cache.cli.options import root_of, where_things_live
 from ser_cache.errors import SettingsError
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from ser_cache.manifest import Manifest
 
 STUDY = "dasaro2024"
+FORMATS = ("table", "csv", "json")
 
 
 @click.command(
@@ -28,8 +30,11 @@ STUDY = "dasaro2024"
 @click.option(
     "--check", is_flag=True, help="Our counts beside those of D'Asaro et al. 2024, Table 1, and why."
 )
+@delivery_options(FORMATS)
 @where_things_live("manifests")
-def corpora(how: str | None, check: bool, manifests: Path | None) -> None:
+def corpora(
+    how: str | None, check: bool, shape: str | None, output: Path | None, manifests: Path | None
+) -> None:
     """List the corpora that are known, and those that have a manifest here.
 
     Nothing is ever downloaded: --how says where a corpus is had, under which licence, what to fetch, what to
@@ -39,6 +44,8 @@ def corpora(how: str | None, check: bool, manifests: Path | None) -> None:
 
     if how is not None and check:
         raise click.UsageError("--how is about one corpus, --check about all; give one of them.")
+    if not check and (shape is not None or output is not None):
+        raise click.UsageError("--format and --output are for --check.")
     where = settings.locate(manifests=manifests)
     paths = list_manifests(where.manifests)
     if how is not None:
@@ -46,39 +53,42 @@ def corpora(how: str | None, check: bool, manifests: Path | None) -> None:
         _say_how(where, how, made)
         return
     prepared = {name: read_manifest(path) for name, path in paths.items()}
-    if check:
+    if not check:
+        _list(where, prepared)
+    elif (chosen := shape_of(shape, output, FORMATS)) == "table":
         _check(prepared)
     else:
-        _list(where, prepared)
+        _deliver_check(prepared, chosen, output)
 
 
 def _list(where: settings.Locations, prepared: Mapping[str, Manifest]) -> None:
     from ser_cache.corpora import CORPORA
 
-    rows = []
-    for name in sorted(CORPORA.keys() | prepared.keys()):
-        recipe, made = CORPORA.get(name), prepared.get(name)
-        languages = sorted({utterance.language for utterance in made.utterances}) if made else []
-        about = [
-            name,
-            recipe.language if recipe else " ".join(languages),
-            f"{recipe.utterances:,}" if recipe else "",
-            recipe.title if recipe else "from a table or a pattern",
-        ]
-        here = [f"{len(made):,}", f"{made.hours:.2f}", _audio(where, name)] if made else ["", "", ""]
-        rows.append([*about[:3], *here[:2], about[3], here[2]] if prepared else about)
-    columns = {"corpus": "left", "language": "left", "complete": "right"}
-    if prepared:
-        columns |= {"prepared": "right", "hours": "right", "title": "fold", "audio": "fold"}
-    else:
-        columns |= {"title": "fold"}
-    screen.table("Corpora", columns, rows)
-    about_prepared = " prepared: those in the manifest here." if prepared else ""
-    screen.say(f"complete: utterances of the whole corpus.{about_prepared}")
+    known = [
+        (name, recipe.language, f"{recipe.utterances:,}", str(recipe.speakers), recipe.title)
+        for name, recipe in sorted(CORPORA.items())
+    ]
+    columns = {"corpus": "left", "language": "left", "complete": "right", "speakers": "right"}
+    screen.table("Corpora", columns | {"title": "fold"}, known)
+    screen.say("complete: utterances of the whole corpus.")
     screen.say(_unverified())
-    screen.say("How to get one, and what to mind: ser corpora --how NAME")
+    screen.say("How to get one, and what to mind: ser corpora --how NAME\n")
     if not prepared:
         screen.note("None is prepared yet; begin with: ser manifest CORPUS ROOT")
+        return
+    here = [
+        (
+            name,
+            " ".join(sorted({utterance.language for utterance in made.utterances})),
+            f"{len(made):,}",
+            str(len(made.speakers)),
+            f"{made.hours:.2f}",
+            _audio(where, name),
+        )
+        for name, made in sorted(prepared.items())
+    ]
+    columns = {"corpus": "left", "language": "left", "prepared": "right", "speakers": "right"}
+    screen.table("Prepared here", columns | {"hours": "right", "audio": "fold"}, here)
 
 
 def _audio(where: settings.Locations, corpus: str) -> str:
@@ -90,7 +100,7 @@ def _unverified() -> str:
     from ser_cache.corpora import CORPORA
 
     names = (name for name, recipe in CORPORA.items() if recipe.unverified)
-    return f"not verified against a copy: {', '.join(sorted(names))}."
+    return f"Not verified against a copy: {', '.join(sorted(names))}."
 
 
 def _say_how(where: settings.Locations, name: str, made: Manifest | None) -> None:
@@ -136,6 +146,16 @@ def _check(prepared: Mapping[str, Manifest]) -> None:
     for name, made in prepared.items():
         if name in CORPORA and (lines := differences(CORPORA[name], made)):
             screen.say_field(name, f"here differs from the complete corpus: {'; '.join(lines)}.")
+
+
+def _deliver_check(prepared: Mapping[str, Manifest], shape: str, output: Path | None) -> None:
+    from ser_cache.catalogue import as_records, compare
+    from ser_cache.cli.run_formats import as_csv
+    from ser_cache.published import study_named
+
+    records = as_records(compare(study_named(STUDY), prepared))
+    text = as_json(records) if shape == "json" else as_csv(records)
+    deliver(text, output, f"{len(records)} corpora")
 
 
 def _size(size: Size | None) -> str:

@@ -1,5 +1,7 @@
 """The corpora that are known by name: one small file each, with citation, licence, labels and file names."""
 
+from pathlib import Path, PurePosixPath
+
 from ser_cache.corpora import (
     aesdd,
     cafe,
@@ -57,7 +59,19 @@ __all__ = [
     "audio_files",
     "demand_folder",
     "known_corpus",
+    "recognised_by",
 ]
+
+
+def recognised_by(root: Path) -> dict[str, int]:
+    """How many of the audio files below a folder each recipe takes, the most first; without those of none."""
+    paths = [PurePosixPath(path) for path, problem in audio_files(root) if not problem]
+    taken = {
+        name: sum(isinstance(recipe.parse(path), Fields) for path in paths)
+        for name, recipe in CORPORA.items()
+    }
+    most_first = sorted(taken.items(), key=lambda item: (-item[1], item[0]))
+    return {name: number for name, number in most_first if number}
 
 
 def known_corpus(name: str) -> Corpus:

@@ -48,8 +48,9 @@ CORPUS = Corpus(
     ),
     warts=(
         (
-            "The folder says who speaks: the files in Female02 are called fm01 like those in Female01. In "
-            "one folder, 80 clips overwrite 80 others, which leaves 499 and one actress for two."
+            "The folder says who speaks: by that list, the files in Female02 are called fm01 like those in "
+            "Female01. In one folder, 80 clips overwrite 80 others, which leaves 499 (as others have had) "
+            "and one actress for two."
         ),
         "The clips come from a television series, so that what else is heard may go with the emotion.",
     ),

@@ -67,7 +67,7 @@ def _label_files(root: Path) -> Iterator[Path]:
 
 CORPUS = Corpus(
     name="iemocap",
-    title="Interactive emotional dyadic motion capture database",
+    title="Interactive emotional dyadic motion capture",
     language="en",
     citation=(
         "C. Busso, M. Bulut, C.-C. Lee, A. Kazemzadeh, E. Mower, S. Kim, J. N. Chang, S. Lee, S. S. "

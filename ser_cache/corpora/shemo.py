@@ -66,5 +66,5 @@ CORPUS = Corpus(
         "121 clips of that list are at 22.05 kHz, the others at 44.1 kHz; lengths go from 0.4 to 33 s.",
     ),
     download="female.zip and male.zip; unpack both below one folder",
-    editions=(Edition("what EmoBox lists of it", 2838),),
+    editions=(Edition("EmoBox's list of it", 2838),),
 )

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ser_cache.corpora import Corpus, audio_files, demand_folder
+from ser_cache.corpora import Corpus, Scan, audio_files, demand_folder, recognised_by
 from ser_cache.errors import ManifestError
 from ser_cache.importing.labels import Labels, label
 from ser_cache.importing.naming import NamePattern
@@ -51,7 +51,7 @@ def list_corpus(corpus: Corpus, root: Path, labels: Labels | None = None) -> Lis
     """
     given = labels or Labels()
     merged = Labels({**corpus.labels, **given.emotions}, given.language or corpus.language)
-    scan = corpus.scan(root)
+    scan = _scan(corpus, root)
     omitted = {code: name for code, name in corpus.omitted.items() if code not in given.emotions}
     clips = [
         Utterance(
@@ -87,6 +87,20 @@ def list_corpus(corpus: Corpus, root: Path, labels: Labels | None = None) -> Lis
     failures = tuple(Failure(path, reason) for path, reason in scan.unrecognised)
     left_out.sort(key=lambda failure: failure.path)
     return Listing(label(clips, merged), failures, tuple(left_out))
+
+
+def _scan(corpus: Corpus, root: Path) -> Scan:
+    """Scan, and where a folder holds no clip of this corpus, say of which it does."""
+    try:
+        return corpus.scan(root)
+    except ManifestError as error:
+        taken = recognised_by(root)
+        if corpus.name in taken or not taken:
+            raise
+        other, number = next(iter(taken.items()))
+        raise ManifestError(
+            f"{error} {number:,} of its files look like {other}'s; for those: ser manifest {other} {root}"
+        ) from error
 
 
 def read_table(table: Path, root: Path, labels: Labels | None = None) -> Listing:
