@@ -100,7 +100,7 @@ def _decimal(number: float) -> str:
 
 CORPUS = Corpus(
     name="cremad",
-    title="Crowd-sourced emotional multimodal actors dataset",
+    title="Crowd-sourced emotional multimodal actors",
     language="en",
     citation=(
         "H. Cao, D. G. Cooper, M. K. Keutmann, R. C. Gur, A. Nenkova, R. Verma: CREMA-D: Crowd-sourced "
