@@ -52,7 +52,14 @@ LAYERS = {
     "extraction": 4,
     "protocols": 4,
     "results": 5,
+    "packaged": 0,
+    "crowd": 1,
     "published": 1,
+    "official": 3,
+    "checking": 4,
+    "distributions": 3,
+    "description": 4,
+    "sections": 0,
     "fold_training": 6,
     "kept_folds": 7,
     "probing": 8,
@@ -81,7 +88,7 @@ DOORS = {
 }
 
 STAGE_TWO = ("probing", "comparison", "reproduction", "layer_analysis", "plots")
-STAGE_ONE = {"audio", "backbones", "extraction", "mfcc", "importing", "demo", "cli"}
+STAGE_ONE = {"audio", "backbones", "extraction", "mfcc", "importing", "checking", "demo", "cli"}
 
 
 def modules() -> list[Path]:
