@@ -163,6 +163,6 @@ def test_the_same_seed_gives_the_same_p() -> None:
 
 @pytest.mark.slow
 def test_innocent_corpora_hardly_ever_show_a_risk(script: Callable[[str], ModuleType]) -> None:
-    """Were the rate 1 in 20, 60 audits would pass in silence once in 22 runs; docs/audit.md has 1,000."""
+    """Were the rate 1 in 20, 60 audits would pass in silence once in 22 runs; docs/audit.md has many more."""
     made_up = script("audit_false_alarms")
     assert [seed for seed in range(5000, 5060) if made_up.audited(seed).risks] == []
