@@ -31,6 +31,8 @@ SOME_FAILED = 3
 )
 @click.argument("run", required=False)
 @click.option("--corpus", "corpora", multiple=True, help="Repeatable [default: all].")
+@click.option("--train", multiple=True, help="Trained on this corpus; repeatable [default: all].")
+@click.option("--test", multiple=True, help="Tested on this corpus; repeatable [default: all].")
 @click.option("--model", "models", multiple=True, help="Backbone; repeatable [default: all].")
 @click.option("--head", "heads", multiple=True, help="Repeatable [default: all].")
 @click.option("--protocol", "protocols", multiple=True, help="Repeatable [default: all].")
@@ -49,6 +51,8 @@ SOME_FAILED = 3
 def runs(
     run: str | None,
     corpora: tuple[str, ...],
+    train: tuple[str, ...],
+    test: tuple[str, ...],
     models: tuple[str, ...],
     heads: tuple[str, ...],
     protocols: tuple[str, ...],
@@ -71,7 +75,7 @@ def runs(
     from ser_cache.results.query import Wanted
 
     folder = settings.locate(runs=runs).runs
-    wanted = Wanted(corpora, models, heads, protocols, layers, stale)
+    wanted = Wanted(corpora, models, heads, protocols, layers, stale, train, test)
     shape = shape_of(shape, output, FORMATS)
     if run is None:
         return _list(folder, wanted, key, shape, output, reverse=reverse)
