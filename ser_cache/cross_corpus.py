@@ -41,13 +41,13 @@ class Crossing:
     Attributes:
         train: those trained on, sorted by name.
         test: those tested, each by itself, sorted by name.
-        made_of: the emotions of each class that the corpora have; empty where every emotion of all of them is
-            a class by itself.
+        made_of: for each tested corpus, the emotions of each class that it and the training corpora have;
+            empty where every emotion of theirs is a class by itself. What else is tested does not matter.
     """
 
     train: tuple[ChosenManifest, ...]
     test: tuple[ChosenManifest, ...]
-    made_of: Mapping[str, tuple[str, ...]]
+    made_of: Mapping[str, Mapping[str, tuple[str, ...]]]
 
     @property
     def corpora(self) -> tuple[ChosenManifest, ...]:
@@ -106,7 +106,8 @@ def cross(
     tested = tuple(choose_emotions(named[name], choice) for name in _names(test))
     for one, other in (*combinations(training, 2), *((a, b) for a in training for b in tested)):
         _check_recordings(one, other)
-    return Crossing(training, tested, made_of(everyone, choice))
+    made = {name: made_of([*train, named[name]], choice) for name in _names(test)}
+    return Crossing(training, tested, made)
 
 
 def shared_recordings(one: Manifest, other: Manifest) -> list[tuple[str, str]]:

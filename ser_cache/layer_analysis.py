@@ -138,7 +138,7 @@ def scores_by_layer(runs: Iterable[Run], score: str = "macro_f1") -> list[LayerS
         score: one of ``results.HEADLINE``.
     """
     single = [run for run in runs if len(run.config.layers) == 1]
-    groups = _grouped(single, lambda c: (c.corpus, c.backbone, c.head, *_manner(c), c.classes, _emotions(c)))
+    groups = _grouped(single, lambda c: (c.corpus, c.backbone, c.head, *_manner(c), _emotions(c)))
     sweeps = [members for members in groups if len({run.config.layers for run in members}) > 1]
     return [_scores_of_group(members, score) for members in sweeps]
 
@@ -269,7 +269,7 @@ def _largest(runs: Sequence[Run], kind: Callable[[Run], Any]) -> tuple[dict[Any,
 
 def _weights_of_group(runs: Sequence[Run], norms: Norms) -> LayerWeights:
     config = runs[0].config
-    by_corpus = [_on_newest_data(same) for same in _grouped(runs, lambda c: (c.corpus, c.classes))]
+    by_corpus = [_on_newest_data(same) for same in _grouped(runs, lambda c: (c.corpus,))]
     chosen, passed = _largest(
         [run for kept, _ in by_corpus for run in kept], lambda run: _trained_on(run.config)
     )

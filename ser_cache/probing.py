@@ -226,7 +226,7 @@ def _configure(
             manifest=manifest_digest(task.used(target.tested_on)),
             splits=sha256_of_value(splits_as_json(_own_splits(task, target.tested_on))),
         ),
-        emotions=task.made_of,
+        emotions=target.made_of,
         trained_on=target.trained_on,
         tested_on=target.tested_on,
     )

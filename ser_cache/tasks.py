@@ -34,9 +34,11 @@ class Target:
         corpus: what the runs have as their corpus.
         trained_on: names of other corpora that were trained on; empty where the corpus itself was.
         tested_on: name of the tested corpus where it is not the one trained on; else empty.
+        made_of: the emotions of each class, where they are not all that the corpora have, each a class.
     """
 
     corpus: str
+    made_of: Mapping[str, tuple[str, ...]]
     trained_on: tuple[str, ...] = ()
     tested_on: str = ""
 
@@ -52,7 +54,6 @@ class Task:
         splits: every fold.
         split: the options that made them, as a run's configuration holds them.
         targets: which runs come of a training.
-        made_of: the emotions of each class, where they are not what the corpora have.
         warnings: what must be known before believing the numbers, one line each.
     """
 
@@ -62,7 +63,6 @@ class Task:
     splits: tuple[Split, ...]
     split: Mapping[str, Any]
     targets: tuple[Target, ...]
-    made_of: Mapping[str, tuple[str, ...]]
     warnings: tuple[str, ...]
 
     def sides(self, split: Split) -> Sides:
@@ -128,8 +128,7 @@ def prepare(features: Features, manifest: Manifest, options: SplitOptions) -> Ta
         labels=_labels(utterances, classes),
         splits=splits,
         split=split_config(options),
-        targets=(Target(features.corpus),),
-        made_of=manifest.made_of if isinstance(manifest, ChosenManifest) else {},
+        targets=(Target(features.corpus, manifest.made_of if isinstance(manifest, ChosenManifest) else {}),),
         warnings=lost + warnings(splits, utterances, options),
     )
 
@@ -152,8 +151,6 @@ def prepare_across(
     utterances = _utterances(features, {utterance.id: utterance for utterance in crossing.utterances()})
     held = set(features.ids)
     split = _held(cross_split(crossing, options), held)
-    classes = _classes(features, utterances)
-    _check_held(split, utterances, features)
     lost: list[str] = []
     for manifest in crossing.corpora:
         prefix = qualified(manifest.corpus, "")
@@ -165,11 +162,14 @@ def prepare_across(
         }
         if not own:
             raise TrainingError(
-                f"{features.backbone}/{manifest.corpus} has no usable utterance of {', '.join(classes)}: "
-                "extraction failed for all; mend the audio and run `ser extract` again."
+                f"{features.backbone}/{manifest.corpus} has no usable utterance of "
+                f"{', '.join(manifest.emotions)}: extraction failed for all; mend the audio and run "
+                "`ser extract` again."
             )
         present = {u.emotion for u in manifest.utterances if u.id in own}
         lost += _left_out(features, manifest.corpus, manifest, failed, own, present)
+    classes = _classes(features, utterances)
+    _check_held(split, utterances, features)
     return Task(
         utterances=utterances,
         classes=classes,
@@ -177,10 +177,9 @@ def prepare_across(
         splits=(split,),
         split=cross_split_config(options),
         targets=tuple(
-            Target(crossing.name(manifest.corpus), crossing.trained_on, manifest.corpus)
-            for manifest in crossing.test
+            Target(crossing.name(test), crossing.made_of[test], crossing.trained_on, test)
+            for test in (manifest.corpus for manifest in crossing.test)
         ),
-        made_of=crossing.made_of,
         warnings=(*lost, *cross_warnings(split, crossing, options, standardise)),
     )
 
@@ -249,15 +248,15 @@ def _left_out(
         return ()
     example = next((f", for instance {name}: {reason}" for name, reason in failed.items()), "")
     are = "utterance is" if missing == 1 else "utterances are"
-    of, then = "", ", so it is not among the classes"
+    then = ", so it is not among the classes"
     if corpus != features.corpus:
-        of, then = f" of {corpus}", f" in {corpus}"
+        are, then = f"utterances of {corpus}", f" in {corpus}"
     lost = [
         f"{features.backbone}: no utterance of {emotion} is left{then}"
         for emotion in manifest.emotions
         if emotion not in classes
     ]
     return (
-        f"{features.backbone}: {missing} of {total}{of} {are} left out because extraction failed{example}",
+        f"{features.backbone}: {missing} of {total} {are} left out because extraction failed{example}",
         *lost,
     )

@@ -69,7 +69,11 @@ class RunTable:
         """What all rows share, as a line: "split loso, protocol dasaro2024, 5 seeds"; empty for nothing."""
         counted = {"seeds": "seed", "folds": "fold"}
         return ", ".join(
-            screen.count(int(value), counted[heading]) if heading in counted else f"{heading} {value}"
+            screen.count(int(value), counted[heading])
+            if heading in counted
+            else f"{heading} ({value})"
+            if ", " in value
+            else f"{heading} {value}"
             for heading, value in self.shared.items()
         )
 
