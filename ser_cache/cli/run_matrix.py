@@ -20,7 +20,8 @@ def show_matrices(runs: Sequence[Run], score: str, stale: Collection[Path]) -> N
     """Print one matrix for each backbone, head, layers, protocol and set of classes.
 
     Args:
-        runs: those to lay out; where several fill a cell, the newest does.
+        runs: those to lay out; where several fill a cell, the newest does, and a matrix without any run
+            across corpora is left out.
         score: which of the four.
         stale: folders of runs that a newer one on other data replaces; they are passed over.
     """
@@ -32,6 +33,8 @@ def show_matrices(runs: Sequence[Run], score: str, stale: Collection[Path]) -> N
             cell = ("+".join(run.config.training_corpora), run.config.test_corpus)
             groups.setdefault(_key(run), {}).setdefault(cell, []).append(run)
     for (backbone, head, layers, protocol, classes), cells in sorted(groups.items()):
+        if all(trained == test for trained, test in cells):
+            continue  # nothing is set against another corpus
         tested = sorted({test for _, test in cells})
         newest = {cell: max(found, key=lambda run: run.recency) for cell, found in cells.items()}
         rows = [

@@ -130,10 +130,12 @@ def _matrix(folder: Path, wanted: Wanted, key: str) -> int:
 
     found = read_all(folder)
     chosen = select(found.runs, wanted, found.stale) if found.runs else []
-    if chosen:
+    if any(run.config.tested_on for run in chosen):
         show_matrices(chosen, _score_sorted_by(key, [record(run) for run in chosen]), found.stale)
     else:
-        screen.note(f"There are no such runs in {folder}; train some with: ser probe --train A --test B")
+        screen.note(
+            f"There are no such runs across corpora in {folder}; train some with: ser probe --train A --test B"
+        )
     for line in found.unreadable:
         screen.note(line)
     return SOME_FAILED if found.unreadable else 0
