@@ -134,7 +134,7 @@ def _matrix(folder: Path, wanted: Wanted, key: str) -> int:
         show_matrices(chosen, _score_sorted_by(key, [record(run) for run in chosen]), found.stale)
     else:
         screen.note(
-            f"There are no such runs across corpora in {folder}; train some with: ser probe --train A --test B"
+            f"No such run in {folder} is across corpora; train some with: ser probe --train A --test B"
         )
     for line in found.unreadable:
         screen.note(line)
