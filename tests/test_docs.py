@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ser_cache.cli import run
@@ -102,6 +102,7 @@ def test_a_published_corpus_is_read_by_the_pattern_of_the_page(
     assert {code for code in found if code.lower() not in canonical} <= set(codes)
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(["a", "b 1", "..."]), max_size=5))
 def test_a_line_more_or_another_word_is_no_match(lines: list[str]) -> None:
     expected = [line for line in lines if line != "..."]

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_up_features import utterances
 
@@ -66,6 +66,7 @@ def test_what_is_no_choice_is_refused_in_a_line(text, says):
     assert "\n" not in str(caught.value)
 
 
+@settings(deadline=None)
 @given(st.dictionaries(WORDS, WORDS, min_size=2).filter(lambda found: len(set(found.values())) > 1))
 def test_a_choice_is_typed_as_it_reads_and_a_map_says_the_same(class_of):
     choice = EmotionChoice.from_map(class_of)
@@ -74,6 +75,7 @@ def test_a_choice_is_typed_as_it_reads_and_a_map_says_the_same(class_of):
     assert {e: name for name, members in choice.classes.items() for e in members} == class_of
 
 
+@settings(deadline=None)
 @given(st.dictionaries(WORDS, WORDS, min_size=2).filter(lambda found: len(set(found.values())) > 1))
 def test_nothing_is_lost_but_what_is_counted_as_left_out(class_of):
     whole = manifest("anger", "calm", "fear", "happiness", "mild fear", "neutral", "sadness", "surprise")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_up_features import Digest, Features, utterances
 from small_grid import cache_features, manifest, save_manifest
@@ -33,6 +33,7 @@ def test_ids_are_told_apart_by_corpus_and_failures_with_them():
     assert set(JOINED.failed) == {f"{corpus}/s0-fear-0" for corpus in SIZES}
 
 
+@settings(max_examples=20, deadline=None)
 @given(st.lists(st.integers(0, len(PLACES) - 1), min_size=1), st.permutations([0, 1, 2]))
 def test_every_utterance_has_the_features_its_corpus_gives(indices, layers):
     chosen = np.array(indices)
