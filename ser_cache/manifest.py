@@ -21,6 +21,8 @@ from ser_cache.tables import (
     Rows,
     cell_complaint,
     emotion_complaint,
+    folded,
+    name_complaint,
     path_complaint,
     read_rows,
 )
@@ -44,6 +46,7 @@ OPTIONAL_COLUMNS = ("gender", "age", "sentence", "intensity", "race", "ethnicity
 COLUMNS = REQUIRED_COLUMNS + OPTIONAL_COLUMNS
 """Every column of ours, in the order they are written; further columns follow, sorted by name."""
 _LABEL_COLUMNS = ("speaker", "emotion", "code", "language", *OPTIONAL_COLUMNS)
+_NAMES = {"speaker", "code", "language", "gender", "fold"}  # what a reader tells apart by looking
 _LABEL = attrgetter(*_LABEL_COLUMNS)
 _COLUMNS = attrgetter(*COLUMNS)
 
@@ -174,12 +177,36 @@ def path_of(root: Path, utterance: Utterance) -> Path:
     return root / utterance.path
 
 
+class _Seen:
+    """The ids or paths so far."""
+
+    def __init__(self) -> None:
+        self._as_written: set[str] = set()
+        # Only those that a disk may know by another spelling, which in most corpora are few.
+        self._by_folded: dict[str, str] = {}
+
+    def complaint(self, column: str, text: str) -> str:
+        """Why a text cannot stand beside those before it; empty, and it is remembered, when it can."""
+        if text in self._as_written:
+            return f"the {column} {text[:80]!r} stands there twice; list each file once."
+        same = folded(text)
+        other = self._by_folded.get(same, same if same in self._as_written else "")
+        if other:
+            return (
+                f"the {column} {text[:80]!a} differs from {other[:80]!a} only by case or by how accents are "
+                f"composed, which on some disks are one file; rename one."
+            )
+        self._as_written.add(text)
+        if same != text:
+            self._by_folded[same] = text
+        return ""
+
+
 class _Checker:
     """Checks utterances one by one; remembers what has to be unique and what it has already accepted."""
 
     def __init__(self) -> None:
-        self._ids: set[str] = set()
-        self._paths: set[str] = set()
+        self._seen = {"id": _Seen(), "path": _Seen()}
         # Speakers, labels and the like repeat thousands of times: each combination is looked at once.
         self._accepted: set[tuple[str, ...]] = set()
 
@@ -194,20 +221,19 @@ class _Checker:
 
     def _identity(self, utterance: Utterance) -> str:
         for column, text in (("id", utterance.id), ("path", utterance.path)):
-            if _PLAIN_PATH.fullmatch(text) is None or len(text) > LONGEST_CELL:
+            if _PLAIN_PATH.fullmatch(text) is None or len(text) > LONGEST_CELL or text[-1] == " ":
                 complaint = _own_complaint(column, text, needed=True)
                 if complaint:
                     return complaint
                 complaint = path_complaint(text) if column == "path" else ""
+                # A file's name may end in a space before its suffix, and its id then does.
+                if not complaint and not (column == "id" and utterance.path.startswith(f"{text}.")):
+                    complaint = name_complaint(column, text)
                 if complaint:
                     return complaint
-        if utterance.id in self._ids:
-            return f"the id {utterance.id!r} stands there twice; ids must be unique."
-        if utterance.path in self._paths:
-            return f"the path {utterance.path!r} stands there twice; list each file once."
-        self._ids.add(utterance.id)
-        self._paths.add(utterance.path)
-        return ""
+        return self._seen["id"].complaint("id", utterance.id) or self._seen["path"].complaint(
+            "path", utterance.path
+        )
 
     def _label(self, utterance: Utterance) -> str:
         texts = _LABEL(utterance)
@@ -215,6 +241,8 @@ class _Checker:
             return ""
         for column, text in zip(_LABEL_COLUMNS, texts, strict=True):
             complaint = _own_complaint(column, text, needed=column in {"speaker", "emotion"})
+            if not complaint and column in _NAMES:
+                complaint = name_complaint(column, text)
             if complaint:
                 return complaint
         complaint = emotion_complaint(utterance.emotion)

@@ -68,7 +68,7 @@ def chosen_split(given: Mapping[str, Any]) -> tuple[SplitOptions, dict[str, Any]
     _refuse_without_effect(kind)
     if "fold_files" in SPLITS[kind].options and given["fold_files"] is None:
         raise SettingsError(
-            f"--split {kind} needs --fold-files FOLDER: clone https://github.com/emo-box/EmoBox and name that."
+            f"--split {kind} needs --fold-files FOLDER: clone https://github.com/emo-box/EmoBox and name it."
         )
     options = SplitOptions(
         kind, given["split_seed"], _ratios(given["ratios"]), given["folds"], given["fold_files"]

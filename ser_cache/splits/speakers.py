@@ -98,7 +98,7 @@ def same_for_every_seed(utterances: Sequence[Utterance], options: SplitOptions) 
     with suppress(SplitError):  # of the utterances that are left, which may be fewer than were divided
         usual, this = (make(utterances, replace(options, seed=seed)) for seed in (0, options.seed))
         if {split.test for split in usual} == {split.test for split in this}:
-            tested = f"split seed {options.seed} tests the same speakers as seed 0, as none divide better"
+            tested = f"split seed {options.seed} tests the same speakers as seed 0, which no division betters"
             return [f"{tested}; to test all speakers in turn: --split loso"]
     return []
 
