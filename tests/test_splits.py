@@ -135,7 +135,8 @@ def test_warnings_say_what_was_got_and_what_is_missing():
     rows.append(utterance(0, "s5", "guilt"))
     lines = warnings(make_splits(rows, loso), rows, loso)
     assert any(
-        line.startswith("no guilt on the test side of 3 of 6 folds (s0, s1, s2); there are 3 utt") for line in lines
+        line.startswith("no guilt on the test side of 3 of 6 folds (s0, s1, s2); there are 3 utt")
+        for line in lines
     )
 
 
