@@ -5,9 +5,11 @@ between two versions of it are readable. Nothing here decodes audio or imports m
 reading a million rows has to be cheap.
 """
 
+import gc
 import os
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from operator import attrgetter, itemgetter
@@ -207,8 +209,10 @@ class _Checker:
 
     def __init__(self) -> None:
         self._seen = {"id": _Seen(), "path": _Seen()}
-        # Speakers, labels and the like repeat thousands of times: each combination is looked at once.
-        self._accepted: set[tuple[str, ...]] = set()
+        # Speakers, labels and the like repeat thousands of times: each is looked at once, and so is each
+        # combination, of which there may be as many as there are rows.
+        self._combinations: set[tuple[str, ...]] = set()
+        self._accepted: dict[str, set[str]] = {column: set() for column in _LABEL_COLUMNS}
 
     def complaint(self, utterance: Utterance) -> str:
         """What is wrong with an utterance, as a sentence that says what to do; empty when it is right."""
@@ -237,18 +241,21 @@ class _Checker:
 
     def _label(self, utterance: Utterance) -> str:
         texts = _LABEL(utterance)
-        if texts in self._accepted:
+        if texts in self._combinations:
             return ""
-        for column, text in zip(_LABEL_COLUMNS, texts, strict=True):
+        for (column, accepted), text in zip(self._accepted.items(), texts, strict=True):
+            if text in accepted:
+                continue
             complaint = _own_complaint(column, text, needed=column in {"speaker", "emotion"})
             if not complaint and column in _NAMES:
                 complaint = name_complaint(column, text)
+            if not complaint and column == "emotion":
+                complaint = emotion_complaint(text)
             if complaint:
                 return complaint
-        complaint = emotion_complaint(utterance.emotion)
-        if not complaint:
-            self._accepted.add(texts)
-        return complaint
+            accepted.add(text)
+        self._combinations.add(texts)
+        return ""
 
     @staticmethod
     def _audio(utterance: Utterance) -> str:
@@ -329,15 +336,28 @@ def read_manifest(path: Path) -> Manifest:
     check_corpus_name(path.stem)
     rows = read_rows(path, REQUIRED_COLUMNS, f"make it anew with: ser manifest {path.stem} ROOT")
     checker, utterances = _Checker(), []
-    for row, utterance in _utterances(path, rows):
-        complaint = checker.complaint(utterance)
-        if complaint:
-            raise ManifestError(f"{path}, row {row}: {complaint}")
-        utterances.append(utterance)
+    with _without_collector():
+        for row, utterance in _utterances(path, rows):
+            complaint = checker.complaint(utterance)
+            if complaint:
+                raise ManifestError(f"{path}, row {row}: {complaint}")
+            utterances.append(utterance)
     if not utterances:
         raise ManifestError(f"{path} holds no utterances; make it anew with: ser manifest {path.stem} ROOT")
     utterances.sort(key=lambda utterance: utterance.id)
     return Manifest(corpus=path.stem, utterances=tuple(utterances))
+
+
+@contextmanager
+def _without_collector() -> Iterator[None]:
+    """Spare the search for cycles, of which rows have none; it would go through all of them again and again."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def _utterances(path: Path, rows: Rows) -> Iterator[tuple[int, Utterance]]:
