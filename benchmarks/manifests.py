@@ -4,10 +4,9 @@ python benchmarks/manifests.py
 python benchmarks/manifests.py --rows 100000 --speakers 50
 
 A made-up manifest is written, and each step has a process of its own, on one core, whose RssAnon (Linux,
-/proc/PID/status) is read 20 times a second. Seconds are processor time of that step alone, which other processes
-hardly change; a split's are without the loading before it, but with its warnings, and its peak is of both.
-``csv.reader`` goes through the same file and keeps nothing. Leaving one speaker out is not measured: that is a
-fold a speaker, and nobody trains a thousand.
+/proc/PID/status) is read 20 times a second. Seconds are processor time of that step alone; a split's are
+without the loading before it, but with its warnings, and its peak is of both. ``csv.reader`` goes through the
+same file and keeps nothing. Leaving one speaker out is not measured: nobody trains a thousand folds.
 """
 
 import argparse

@@ -48,6 +48,9 @@ OPTIONAL_COLUMNS = ("gender", "age", "sentence", "intensity", "race", "ethnicity
 COLUMNS = REQUIRED_COLUMNS + OPTIONAL_COLUMNS
 """Every column of ours, in the order they are written; further columns follow, sorted by name."""
 _LABEL_COLUMNS = ("speaker", "emotion", "code", "language", *OPTIONAL_COLUMNS)
+_MOST_REMEMBERED = (
+    50_000  # combinations of labels; where nearly every row has its own, they are only a burden
+)
 _NAMES = {"speaker", "code", "language", "gender", "fold"}  # what a reader tells apart by looking
 _LABEL = attrgetter(*_LABEL_COLUMNS)
 _COLUMNS = attrgetter(*COLUMNS)
@@ -187,11 +190,11 @@ class _Seen:
         # Only those that a disk may know by another spelling, which in most corpora are few.
         self._by_folded: dict[str, str] = {}
 
-    def complaint(self, column: str, text: str) -> str:
+    def complaint(self, column: str, text: str, fold: bool = True) -> str:
         """Why a text cannot stand beside those before it; empty, and it is remembered, when it can."""
         if text in self._as_written:
             return f"the {column} {text[:80]!r} stands there twice; list each file once."
-        same = folded(text)
+        same = folded(text) if fold else text
         other = self._by_folded.get(same, same if same in self._as_written else "")
         if other:
             return (
@@ -235,8 +238,10 @@ class _Checker:
                     complaint = name_complaint(column, text)
                 if complaint:
                     return complaint
+        # Paths that begin with their ids are as different as these are: one of the two is enough to fold.
+        usual = utterance.path.startswith(f"{utterance.id}.")
         return self._seen["id"].complaint("id", utterance.id) or self._seen["path"].complaint(
-            "path", utterance.path
+            "path", utterance.path, fold=not usual
         )
 
     def _label(self, utterance: Utterance) -> str:
@@ -254,7 +259,8 @@ class _Checker:
             if complaint:
                 return complaint
             accepted.add(text)
-        self._combinations.add(texts)
+        if len(self._combinations) < _MOST_REMEMBERED:
+            self._combinations.add(texts)
         return ""
 
     @staticmethod
@@ -350,7 +356,7 @@ def read_manifest(path: Path) -> Manifest:
 
 @contextmanager
 def _without_collector() -> Iterator[None]:
-    """Spare the search for cycles, of which rows have none; it would go through all of them again and again."""
+    """Spare the search for cycles: rows have none, and it would go through all of them again and again."""
     was_on = gc.isenabled()
     gc.disable()
     try:
@@ -380,7 +386,9 @@ def _utterances(path: Path, rows: Rows) -> Iterator[tuple[int, Utterance]]:
         texts = repeated(cells)
         known = combinations.get(texts)
         if known is None:
-            known = combinations[texts] = tuple(share(text, text) for text in texts)
+            known = tuple([share(text, text) for text in texts])
+            if len(combinations) < _MOST_REMEMBERED:
+                combinations[texts] = known
         # Spelled out, because keywords and starred arguments take half as long again.
         speaker, emotion, code, language, gender, age, sentence, intensity, race, ethnicity, fold = known
         extra = tuple([(column, share(cells[at], cells[at])) for column, at in further if cells[at]])
