@@ -2,7 +2,7 @@
 
 python benchmarks/division.py manifests/*.csv
 
-A row per manifest: the mismatch of ``--split speaker`` and ``--split folds`` in hundredths, for three seeds each
+A row per manifest: mismatches of ``--split speaker`` and ``--split folds`` in hundredths, for three seeds each
 (see docs/splits.md for what it sums), and the speakers on each side.
 """
 
@@ -25,9 +25,7 @@ def main(words: Sequence[str] | None = None) -> None:
     """Print a Markdown table."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("manifests", type=Path, nargs="+")
-    print(
-        "| corpus | speakers | `speaker`, drawn | found | `folds` (5), drawn | found | train/validation/test |"
-    )
+    print("| corpus | speakers | `speaker`, drawn | found | `folds` (5), drawn | found | sides got |")
     print("|---|---|---|---|---|---|---|")
     for path in parser.parse_args(words).manifests:
         made = read_manifest(path)
