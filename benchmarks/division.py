@@ -2,7 +2,7 @@
 
 python benchmarks/division.py manifests/*.csv
 
-A row per manifest: mismatches of ``--split speaker`` and ``--split folds`` in hundredths, for three seeds each
+A row per manifest: mismatches of ``--split speaker`` and ``--split folds`` in hundredths, for three seeds
 (see docs/splits.md for what it sums), and the speakers on each side.
 """
 
