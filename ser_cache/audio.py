@@ -147,6 +147,15 @@ def speech_doubt(samples: NDArray[np.float32]) -> str:
     return "silent" if float(np.ptp(samples)) <= _NO_SIGNAL else ""
 
 
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file of audio, in hexadecimal, without decoding it.
+
+    Raises:
+        AudioError: it cannot be read.
+    """
+    return hashlib.sha256(_bytes_of(path)).hexdigest()
+
+
 def sha256_as_wav(path: Path) -> str:
     """The SHA-256 that a file would have as a WAV of 16-bit samples with the shortest header, in hexadecimal.
 

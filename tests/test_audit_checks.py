@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -82,6 +84,59 @@ def test_a_speaker_who_only_validates_and_trains_is_a_note() -> None:
     clips = sided(corpus(takes=25), SIDES)
     clips = [replace(one, fold="train") if one.id == "s4_fear_0" else one for one in clips]
     assert severities(audited(clips, "column")) == {"speakers": "note"}
+
+
+@pytest.mark.parametrize("other", ["S1", "s_1", "S-1"])
+def test_a_speaker_whose_name_is_written_in_two_ways_is_a_risk_where_both_sides_have_it(other: str) -> None:
+    clips = [replace(one, speaker="s 1") if one.speaker == "s1" else one for one in corpus(takes=20)]
+    clips = [
+        replace(one, speaker=other.replace("S1", "S 1"))
+        if one.speaker == "s 1" and one.id[-1] in "13"
+        else one
+        for one in clips
+    ]
+    report = audited(clips)
+    assert severities(report) == {"speakers": "risk"}
+    assert "1 speaker with a name that is written in two ways, one trained on and the other tested" in (
+        report.risks[0].line
+    )
+    sides = SIDES | {"s4": "validation"}
+    assert severities(audited(sided(clips, sides), "column"))["speakers"] == "note"
+
+
+def test_the_shares_that_were_got_are_a_note_and_what_is_left_out_is_counted() -> None:
+    report = audited(corpus(takes=25), "speaker")
+    (note,) = [finding for finding in report.findings if finding.check == "split"]
+    assert (note.severity, note.what[:24]) == ("note", "asked for 80/10/10, got ")
+    assert report.as_json()["folds"][0]["left_out"] == 0
+
+
+def test_what_an_emobox_list_leaves_out_is_told(tmp_path: Path) -> None:
+    clips = corpus(speakers=4, takes=10)
+    fold = tmp_path / "made" / "fold_1"
+    fold.mkdir(parents=True)
+    for side, speakers in (("train", "012"), ("test", "3")):
+        lines = [
+            json.dumps({"wav": f"d/{one.id}.wav", "emo": one.emotion})
+            for one in clips
+            if one.speaker[1] in speakers and one.id != "s0_fear_7"
+        ]
+        (fold / f"made_{side}_fold_1.jsonl").write_text("\n".join(lines))
+    report = audit(
+        Manifest("made", tuple(clips)), {}, AuditOptions(SplitOptions("emobox", fold_files=tmp_path))
+    )
+    told = [finding for finding in report.findings if finding.check == "split"]
+    assert [one.numbers for one in told] == [{"left_out": 1}] * len(told)
+    assert any("left out" in one.what and "s0_fear_7" in one.what for one in told)
+    assert report.as_json()["folds"][0]["left_out"] == 1
+
+
+def test_many_classes_that_a_fold_lacks_are_one_note_a_side() -> None:
+    report = audited([one for one in corpus(takes=12) if one.speaker != "s5" or one.emotion == "fear"])
+    lines = [finding.line for finding in report.findings if finding.check == "classes"]
+    others = sorted(set(EMOTIONS) - {"fear"})
+    named = f"{', '.join(others[:-1])} or {others[-1]}"
+    assert lines == [f"no {named} on the {side} side in 1 of 6 folds" for side in ("validation", "test")]
 
 
 def test_a_random_split_shares_all_speakers() -> None:

@@ -218,6 +218,39 @@ def test_clips_of_equal_bytes_are_decoded_once(made: tuple[Manifest, Path]) -> N
     assert (found.decoded, len(found.by_id)) == (8, 9)
 
 
+def test_what_has_changed_since_it_was_measured_is_a_failure_and_the_rest_is_as_it_was(
+    made: tuple[Manifest, Path],
+) -> None:
+    manifest, root = made
+    first = measure_corpus(manifest, root, KEPT)
+    soundfile.write(root / "s0_fear_a_0.wav", speech(99), 16_000)
+    (root / "s0_anger_a_0.wav").unlink()
+    again = measure_corpus(manifest, root, KEPT)
+    assert (again.kept, again.decoded, len(again.by_id)) == ("good", 0, 6)
+    assert {name: reason.split(".wav ")[1][:11] for name, reason in again.failures.items()} == {
+        "s0_anger_a_0": "does not ex",
+        "s0_fear_a_0": "has changed",
+    }
+    assert all(same(first.by_id[name], measurement) for name, measurement in again.by_id.items())
+
+
+def test_a_copy_that_cannot_be_read_does_not_hide_the_other(made: tuple[Manifest, Path]) -> None:
+    _, root = made
+    (root / "s1_anger_a_0.wav").write_bytes((root / "s0_anger_a_0.wav").read_bytes())
+    write([], root=root)
+    (root / "s0_anger_a_0.wav").unlink()
+    found = measure_corpus(read_manifest(Path("manifests/made.csv")), root, KEPT)
+    assert (list(found.failures), found.decoded) == (["s0_anger_a_0"], 8)
+    assert "s1_anger_a_0" in found.by_id
+
+
+def test_what_cannot_be_kept_is_measured_all_the_same(made: tuple[Manifest, Path]) -> None:
+    KEPT.parent.write_bytes(b"a file where the folder should be")
+    found = measure_corpus(*made, KEPT)
+    assert (found.decoded, len(found.by_id)) == (8, 8)
+    assert "cannot be written" in found.unkept
+
+
 def test_kept_measurements_read_back_as_they_were(tmp_path: Path) -> None:
     clips = [measured(speech(0)), measured(np.zeros(10)), measured(speech(1)[:100])]
     clips = [Measurement(**(vars(clip) | {"sha256": f"{n:064x}"})) for n, clip in enumerate(clips)]

@@ -72,13 +72,38 @@ def test_every_check_and_every_cue_is_documented() -> None:
     assert [name for name in CUES if f"| {name} |" not in page] == []
 
 
-def test_a_second_audit_decodes_nothing(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_second_audit_decodes_nothing(
+    made: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert run(LOSO) == 0
     first = capsys.readouterr().out
-    for clip in made.iterdir():
-        clip.write_bytes(b"changed since, which an audit of the manifest does not look at")
+    monkeypatch.delattr("ser_cache.audit.measurements.read_original")
     assert run(LOSO) == 0
     assert capsys.readouterr().out == first
+
+
+def test_a_clip_that_has_changed_since_it_was_measured_is_listed(
+    made: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(LOSO) == 0
+    (made / "s0_anger_a_0.wav").write_bytes((made / "s0_anger_b_0.wav").read_bytes())
+    assert run(LOSO) == 3
+    told = capsys.readouterr()
+    assert "s0_anger_a_0.wav has changed since the manifest" in told.err
+    assert "no risk found" in told.out
+
+
+def test_manifests_that_cannot_be_written_beside_are_audited_all_the_same(
+    made: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("manifests/measurements").write_bytes(b"a file where the folder should be")
+    assert run(LOSO) == 0
+    told = capsys.readouterr()
+    assert "no risk found" in told.out
+    assert "cannot be written" in told.err
+    (made / "s0_anger_a_0.wav").unlink()
+    assert run(LOSO) == 3
+    assert "1 failed.\n" in capsys.readouterr().err
 
 
 def test_stale_measurements_are_said_to_be(made: Path, capsys: pytest.CaptureFixture[str]) -> None:

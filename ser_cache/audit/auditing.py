@@ -14,7 +14,7 @@ from ser_cache.audit.overview import EmotionRow, emotion_rows, shared_counts
 from ser_cache.audit.prediction import PredictionOptions
 from ser_cache.errors import SplitError
 from ser_cache.manifest import Manifest
-from ser_cache.splits import SIDES, SplitOptions, make_splits, split_config
+from ser_cache.splits import SIDES, SplitOptions, make_splits, remarks, split_config
 
 FORMAT = 1
 """Of the JSON; to be raised when a key changes its meaning or goes."""
@@ -73,7 +73,11 @@ class Report:
             "split": split_config(self.options.split),
             "split_error": self.split_error,
             "folds": [
-                {"fold": split.fold, **{side: len(split.side(side)) for side in SIDES}}
+                {
+                    "fold": split.fold,
+                    **{side: len(split.side(side)) for side in SIDES},
+                    "left_out": len(split.left_out),
+                }
                 for split in self.facts.splits
             ],
             "emotions": [asdict(row) | {"rates": list(row.rates)} for row in self.emotions],
@@ -112,6 +116,8 @@ def audit(
     findings, left_out = [], {}
     if error:
         findings.append(Finding("split", "risk", f"it cannot be divided like this: {error.rstrip('.')}"))
+    else:
+        findings += _of_division(facts, options.split)
     for done, (name, check) in enumerate(CHECKS.items()):
         on_check(done, name)
         if check.needs_split and not splits:
@@ -121,3 +127,10 @@ def audit(
         else:
             findings += check.run(facts, options.prediction)
     return Report(facts, options, tuple(findings), emotion_rows(facts), shared_counts(facts), left_out, error)
+
+
+def _of_division(facts: Facts, options: SplitOptions) -> list[Finding]:
+    """Notes of how the corpus was divided: shares other than those asked for, clips that are on no side."""
+    numbers = {"left_out": len({identifier for split in facts.splits for identifier in split.left_out})}
+    told = remarks(facts.splits, facts.utterances, options)
+    return [Finding("split", "note", remark, numbers=numbers) for remark in told]

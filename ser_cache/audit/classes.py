@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Mapping
 
 from ser_cache.audit.facts import Facts
 from ser_cache.audit.findings import Finding, Severity, counted, folds_in_words
@@ -33,11 +34,7 @@ def check_classes(facts: Facts) -> list[Finding]:
             found.append(_absent("training", emotion))
         if not pooled["test"][emotion]:
             found.append(_absent("test", emotion))
-        found += [
-            _sometimes_absent(side, emotion, lacking[side, emotion], len(facts.splits))
-            for side in SIDES
-            if lacking[side, emotion] and (pooled[side][emotion] or side == "validation")
-        ]
+    found += _sometimes_absent(facts, lacking, pooled)
     found += _rare(pooled["test"])
     least = min(pooled["test"][emotion] for emotion in facts.manifest.emotions)
     ok = f"every emotion on every side, at least {counted(least, 'clip')} of each tested"
@@ -74,11 +71,20 @@ def _rare(tested: Counter[str]) -> list[Finding]:
     return found
 
 
-def _sometimes_absent(side: str, emotion: str, folds: int, of: int) -> Finding:
-    called = "training" if side == "train" else side
-    return Finding(
-        "classes",
-        "note",
-        f"no {emotion} on the {called} side{folds_in_words(folds, of)}",
-        numbers={"emotion": emotion, "side": side, "folds": folds},
-    )
+def _sometimes_absent(
+    facts: Facts, lacking: Counter[tuple[str, str]], pooled: Mapping[str, Counter[str]]
+) -> list[Finding]:
+    """One note for all emotions that as many folds lack on a side, others standing in for them elsewhere."""
+    alike: dict[tuple[str, int], list[str]] = defaultdict(list)
+    for side in SIDES:
+        for emotion in facts.manifest.emotions:
+            if lacking[side, emotion] and (pooled[side][emotion] or side == "validation"):
+                alike[side, lacking[side, emotion]].append(emotion)
+    found = []
+    for (side, folds), emotions in alike.items():
+        named = " or ".join([", ".join(emotions[:-1]), emotions[-1]] if emotions[1:] else emotions)
+        called = "training" if side == "train" else side
+        what = f"no {named} on the {called} side{folds_in_words(folds, len(facts.splits))}"
+        numbers = {"emotions": emotions, "side": side, "folds": folds}
+        found.append(Finding("classes", "note", what, numbers=numbers))
+    return found

@@ -139,7 +139,7 @@ def check_cue(name: str, facts: Facts, options: PredictionOptions) -> list[Findi
     kept = facts.heard if cue.needs_audio else np.arange(len(facts.utterances))
     folds, labels = facts.folds(kept), facts.labels[kept]
     cells = cue.cells(facts, kept, options)
-    if not folds or not cells.any() or len(np.unique(labels)) < 2:
+    if not folds or np.ptp(cells) == 0 or len(np.unique(labels)) < 2:
         return [Finding(check, "ok", f"{name} is the same everywhere", numbers={"varies": False})]
     found = predict(cells, labels, facts.speakers[kept], folds, cue.effect, options, cue.within_speakers)
     emotion = facts.manifest.emotions[found.tell]

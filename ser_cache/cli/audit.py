@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -112,11 +113,19 @@ def _measured(
         measured = measure_corpus(manifest, root, kept_in, jobs, bar.restate)
     if measured.kept == "stale":
         screen.note(f"note: {kept_in} was damaged or of another version; the audio was measured anew.")
+    if measured.unkept:
+        screen.note(f"note: {measured.unkept}; the next audit will measure all audio again.")
     if not measured.failures:
-        failed_in.unlink(missing_ok=True)
+        with suppress(OSError):  # of a folder that cannot be written to, and has no such list to mislead with
+            failed_in.unlink(missing_ok=True)
         return measured.by_id, 0
-    write_csv(failed_in, ("id", "reason"), measured.failures.items())
-    screen.list_failures(measured.failures, failed_in)
+    listed: Path | None = failed_in
+    try:
+        write_csv(failed_in, ("id", "reason"), measured.failures.items())
+    except OSError as error:
+        listed = None
+        screen.note(f"note: {failed_in} cannot be written ({error.strerror}).")
+    screen.list_failures(measured.failures, listed)
     if not measured.by_id:
         raise SettingsError(
             f"none of its clips could be read below {root}; name another folder with ser manifest, or use "
@@ -195,7 +204,7 @@ def _show_cues(report: Report) -> None:
                     f"{100 * numbers['chance']:.1f}",
                     f"{100 * numbers['macro_f1']:.1f}",
                     f"{numbers['p']:.3f}",
-                    f"{numbers['tells']} {100 * numbers['told']:+.0f}",
+                    f"{numbers['tells']} {100 * numbers['told']:+.0f}" if numbers["told"] > 0 else "",
                     finding.severity if finding.severity == "risk" else "",
                 ]
             )

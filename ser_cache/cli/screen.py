@@ -181,12 +181,13 @@ def named(names: Sequence[str]) -> str:
     return ", ".join(names[:NAMED]) + (f" and {further:,} more" if further > 0 else "")
 
 
-def list_failures(failures: Mapping[str, str], where: Path) -> None:
-    """Name the first failed utterances with their reasons on stderr, and the file that has them all."""
+def list_failures(failures: Mapping[str, str], where: Path | None) -> None:
+    """Name the first failed utterances with their reasons on stderr, and the file that has them all, if any."""
     for name, reason in list(failures.items())[:LISTED_FAILURES]:
         note(f"failed: {name}: {reason}")
     further = len(failures) - LISTED_FAILURES
-    note(f"{len(failures)} failed{f' ({further} not shown)' if further > 0 else ''}; all are in {where}.")
+    listed = f"; all are in {where}" if where else ""
+    note(f"{len(failures)} failed{f' ({further} not shown)' if further > 0 else ''}{listed}.")
 
 
 def count(number: int, noun: str) -> str:

@@ -40,6 +40,7 @@ __all__ = [
     "SplitOptions",
     "check_split",
     "make_splits",
+    "remarks",
     "shared_speakers",
     "split_config",
     "warnings",
@@ -127,10 +128,30 @@ def warnings(
     """
     kind = _kind(options)
     found = [kind.caution] if kind.caution else _shared_sides(splits, utterances)
-    if "ratios" in kind.options:
-        found += ratio_warnings(splits[0], utterances, options)
+    found += _shares(splits, utterances, options)
     found += absence_warnings(splits, utterances) + rarity_warnings(splits, utterances)
-    return (*found, *kind.notes(sorted(utterances, key=lambda utterance: utterance.id), options))
+    return (*found, *_notes(utterances, options))
+
+
+def remarks(
+    splits: Sequence[Split], utterances: Sequence[Utterance], options: SplitOptions
+) -> tuple[str, ...]:
+    """What is to be told of a division itself: the shares that were got, and what it left out, one line each.
+
+    Args:
+        splits: as they were made.
+        utterances: those that the splits are of.
+        options: what they were made with.
+    """
+    return (*_shares(splits, utterances, options), *_notes(utterances, options))
+
+
+def _shares(splits: Sequence[Split], utterances: Sequence[Utterance], options: SplitOptions) -> list[str]:
+    return ratio_warnings(splits[0], utterances, options) if "ratios" in _kind(options).options else []
+
+
+def _notes(utterances: Sequence[Utterance], options: SplitOptions) -> list[str]:
+    return _kind(options).notes(sorted(utterances, key=lambda utterance: utterance.id), options)
 
 
 def _shared_sides(splits: Sequence[Split], utterances: Sequence[Utterance]) -> list[str]:
