@@ -17,6 +17,8 @@ CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _INVISIBLE = re.compile(
     r"[\u00ad\u034f\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]"
 )
+# In scripts whose letters join, these two show: Persian and Hindi spell words with them.
+_JOINING = re.compile(r"(?<=[\u0600-\u109f])[\u200c\u200d](?=[\u0600-\u109f])")
 # What a spreadsheet computes: = and @ (full-width ones too) always, + and - before a function or a pipe.
 _FORMULA = re.compile(r"[=@\uff1d\uff20]|[+-](?:[A-Za-z.]+\(|[^\n]*\|)")
 # A carriage return is among them because Python 3.11 writes one without the quotes it needs to read it back.
@@ -120,7 +122,7 @@ def name_complaint(column: str, text: str) -> str:
     """
     if text != text.strip():
         return f"the {column} {text[:80]!r} starts or ends with a space; remove it."
-    if not text.isascii() and _INVISIBLE.search(text):
+    if not text.isascii() and _INVISIBLE.search(_JOINING.sub("", text)):
         return f"the {column} {text[:80]!a} holds a character that does not show; remove it."
     return ""
 

@@ -191,6 +191,17 @@ def test_a_file_whose_name_ends_in_a_space_before_its_suffix_is_a_file(tmp_path)
     assert [u.id for u in read_manifest(place(tmp_path, content)).utterances] == ["f1/a", "f1/b "]
 
 
+@pytest.mark.parametrize(
+    "name", ["\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645", "\u0915\u094d\u200d\u0937"]
+)
+def test_a_name_in_persian_or_hindi_may_hold_what_its_letters_join_by(name, tmp_path):
+    place(tmp_path, second(id=name, path=f"{name}.wav", speaker=name))
+    assert len(read_manifest(tmp_path / "c.csv")) == 2
+    place(tmp_path, second(speaker=f"{name}\u200c"))
+    with pytest.raises(ManifestError, match="does not show"):
+        read_manifest(tmp_path / "c.csv")
+
+
 def test_what_people_write_is_not_taken_for_a_formula(tmp_path):
     rows = [
         FINE | {"id": name, "path": f"{name}.wav", "sentence": sentence}

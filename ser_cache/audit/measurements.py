@@ -106,7 +106,6 @@ def _look_at_all(
             bytes one is decoded.
         jobs: threads.
     """
-
     changed = "{} has changed since the manifest; make the manifest anew."
 
     def one(clip: Utterance) -> Measurement | str:

@@ -64,7 +64,7 @@ def _shared_speakers(facts: Facts) -> list[Finding]:
 
 
 def _names_alike(facts: Facts) -> list[Finding]:
-    """Names that differ by case, composition of accents, or what separates their parts: one person, probably."""
+    """Names that differ by case, accents composed otherwise, or what separates their parts: one person?"""
     alike: dict[str, list[str]] = defaultdict(list)
     for speaker in facts.manifest.speakers:
         alike[" ".join(_SEPARATORS.split(folded(speaker)))].append(speaker)

@@ -182,7 +182,7 @@ def named(names: Sequence[str]) -> str:
 
 
 def list_failures(failures: Mapping[str, str], where: Path | None) -> None:
-    """Name the first failed utterances with their reasons on stderr, and the file that has them all, if any."""
+    """Name the first failed utterances with their reasons on stderr, and the file that has them all."""
     for name, reason in list(failures.items())[:LISTED_FAILURES]:
         note(f"failed: {name}: {reason}")
     further = len(failures) - LISTED_FAILURES
