@@ -86,7 +86,7 @@ def test_a_speaker_who_only_validates_and_trains_is_a_note() -> None:
     assert severities(audited(clips, "column")) == {"speakers": "note"}
 
 
-@pytest.mark.parametrize("other", ["S1", "s_1", "S-1"])
+@pytest.mark.parametrize("other", ["S1", "s_1", "S-1", "s 01"])
 def test_a_speaker_whose_name_is_written_in_two_ways_is_a_risk_where_both_sides_have_it(other: str) -> None:
     clips = [replace(one, speaker="s 1") if one.speaker == "s1" else one for one in corpus(takes=20)]
     clips = [

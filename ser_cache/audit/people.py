@@ -11,6 +11,7 @@ from ser_cache.audit.findings import Finding, counted, folds_in_words
 from ser_cache.tables import folded
 
 _SEPARATORS = re.compile(r"[\s_.-]+")
+_LEADING_ZEROS = re.compile(r"(?<!\d)0+(?=\d)")
 _CHANCE = 1e-3
 """That any speaker has one emotion only where clips' emotions are drawn from the corpus's."""
 
@@ -64,10 +65,13 @@ def _shared_speakers(facts: Facts) -> list[Finding]:
 
 
 def _names_alike(facts: Facts) -> list[Finding]:
-    """Names that differ by case, accents composed otherwise, or what separates their parts: one person?"""
+    """Names that differ by case, accents composed otherwise, separators or leading zeros: one person?
+
+    EmoBox's list of AESDD has five clips by a speaker 01, and 95 by a speaker 1, who are one.
+    """
     alike: dict[str, list[str]] = defaultdict(list)
     for speaker in facts.manifest.speakers:
-        alike[" ".join(_SEPARATORS.split(folded(speaker)))].append(speaker)
+        alike[_LEADING_ZEROS.sub("", " ".join(_SEPARATORS.split(folded(speaker))))].append(speaker)
     several = {name: names for name, names in alike.items() if len(names) > 1}
     if not several:
         return []
