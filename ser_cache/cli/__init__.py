@@ -16,6 +16,7 @@ import click
 
 from ser_cache import __version__
 from ser_cache.cli import interruption, screen
+from ser_cache.cli.baseline import baseline
 from ser_cache.cli.cache import cache
 from ser_cache.cli.compare import compare
 from ser_cache.cli.corpora import corpora
@@ -58,6 +59,7 @@ for _command in (
     extract,
     models,
     probe,
+    baseline,
     runs,
     layers,
     compare,

@@ -1,0 +1,378 @@
+"""Classical classifiers on cached features: for each fold a grid search inside the training side, then a test.
+
+Nothing here loads a backbone, decodes audio or needs torch. What a split calls validation is trained on too:
+the inner folds do its work.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ser_cache import __version__
+from ser_cache.baselines.classifiers import Classifier, Effort, Sides, classifier_named
+from ser_cache.baselines.grid_search import Search, fit_and_apply, search_grid, standardised
+from ser_cache.baselines.inner_folds import inner_folds
+from ser_cache.baselines.preparing import BaselineTask, points_of, prepare
+from ser_cache.baselines.protocols import BaselineProtocol, protocol_named
+from ser_cache.errors import TrainingError
+from ser_cache.files import sha256_of_value
+from ser_cache.results import (
+    FoldPredictions,
+    Found,
+    Run,
+    RunConfig,
+    RunData,
+    RunSummary,
+    TrainedModel,
+    find,
+    keep_current,
+    manifest_digest,
+    parameters_text,
+    read_grid_search,
+    splits_as_json,
+    summarise,
+    write_run,
+)
+from ser_cache.splits import Split, SplitOptions, split_config
+
+if TYPE_CHECKING:
+    from ser_cache.feature_sources import Features
+    from ser_cache.manifest import Manifest
+
+DEFAULT = ("svm", "rf")
+
+
+@dataclass(frozen=True)
+class BaselineOptions:
+    """What to train.
+
+    Attributes:
+        classifiers: names in ``classifiers.CLASSIFIERS``.
+        layers: the cached layers to take features from, a run for each; empty for the last one.
+        split: how the corpus is divided; train and validation are both trained on.
+        protocol: how candidates are compared, on which functionals of the frames.
+        seeds: of classifiers with chance in them; the others are trained once.
+        jobs: threads; no result depends on them.
+        force: repeat runs that are there already.
+    """
+
+    classifiers: tuple[str, ...] = DEFAULT
+    layers: tuple[int, ...] = ()
+    split: SplitOptions = field(default_factory=SplitOptions)
+    protocol: BaselineProtocol = field(default_factory=lambda: protocol_named("classical"))
+    seeds: tuple[int, ...] = (0,)
+    jobs: int = 1
+    force: bool = False
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far all runs of a corpus are, in candidates trained for one inner fold.
+
+    Attributes:
+        done: of them.
+        total: of them.
+        what: classifier, layer and fold that are worked on.
+    """
+
+    done: int
+    total: int
+    what: str
+
+
+@dataclass(frozen=True)
+class GridEntry:
+    """One candidate of a grid, as a line of ``log.csv``.
+
+    Attributes:
+        candidate: its place in the grid, from 1.
+        parameters: as text.
+        score: mean over inner folds of the score that candidates are selected by.
+        deviation: over inner folds, n - 1.
+        stopped: inner folds in which its solver reached the limit of iterations.
+    """
+
+    candidate: int
+    parameters: str
+    score: float
+    deviation: float
+    stopped: int
+
+    @property
+    def epoch(self) -> int:
+        """What the log's best line is found by; classical classifiers have no epochs."""
+        return self.candidate
+
+
+class _Meter:
+    """Counts what is done over all folds and classifiers."""
+
+    def __init__(self, show: Callable[[Progress], None], total: int) -> None:
+        self._show, self._total, self._done, self.what = show, total, 0, ""
+
+    def add(self, candidates: int) -> None:
+        """Candidates of one inner fold are done."""
+        self._done += candidates
+        self._show(Progress(self._done, self._total, self.what))
+
+
+def baseline(
+    features: Features,
+    manifest: Manifest,
+    options: BaselineOptions,
+    runs: Path,
+    on_progress: Callable[[Progress], None] = lambda _: None,
+) -> list[RunSummary]:
+    """Train classical classifiers on one corpus and kind of features, and keep a run for each and layer.
+
+    A run with the same configuration on the same data is reused unless ``force`` is set. A run is written
+    whole, when all of its folds are tested.
+
+    Args:
+        features: the cached features of the manifest's utterances.
+        manifest: the labels.
+        options: what to train.
+        runs: the folder of all runs.
+        on_progress: called as candidates are done.
+
+    Returns:
+        One summary per layer and classifier, in the order asked for.
+
+    Raises:
+        UnknownNameError: an unknown classifier, split or functional.
+        SplitError: the corpus does not allow the split.
+        TrainingError: a layer is not cached; features that are not finite or all the same; too few
+            speakers, or utterances of an emotion, for inner folds.
+        ResultsError: a run to be reused is damaged or of a newer version.
+    """
+    whose = f"{features.backbone}/{features.corpus}"
+    if not options.seeds:
+        raise TrainingError("no seed was given; use --seeds 1 or more.")
+    kinds = [classifier_named(name) for name in dict.fromkeys(options.classifiers)]
+    task = prepare(features.ids, features.failed, whose, manifest, options.split)
+    folds, fold_notes = _inner(task, options)
+    wanted = [
+        (layer, kind, _configure(features, task, kind, layer, options))
+        for layer in _layers(features, options)
+        for kind in kinds
+    ]
+    found = [Found("absent") if options.force else find(runs, config) for _, _, config in wanted]
+    keep_current(runs, [known.run for known in found if known.state == "good" and known.run is not None])
+    todo = [one for one, known in zip(wanted, found, strict=True) if known.state != "good"]
+    meter = _Meter(on_progress, sum(_work(kind, config, folds) for _, kind, config in todo))
+    trained: dict[str, Run] = {}
+    for layer in dict.fromkeys(layer for layer, _, _ in todo):
+        points = points_of(features, task, layer, options.protocol.functionals)
+        for own, kind, config in todo:
+            if own == layer:
+                work = _Work(task, points, folds, kind, config, options)
+                trained[config.run_id] = work.run(runs, features.origin, meter)
+    notes = task.notes + fold_notes
+    summaries = []
+    for (_, _, config), known in zip(wanted, found, strict=True):
+        if known.state == "good" and known.run is not None:
+            summaries.append(
+                summarise(known.run, reused=True, warnings=notes + _solver_notes(known.run))
+            )
+            continue
+        run = trained[config.run_id]
+        summaries.append(summarise(run, warnings=notes + _solver_notes(run) + _stale_warning(known)))
+    return summaries
+
+
+@dataclass(frozen=True)
+class _Work:
+    """One run: a classifier on one layer, over all folds and seeds."""
+
+    task: BaselineTask
+    points: NDArray[np.float64]
+    folds: Sequence[NDArray[np.int64]]
+    kind: Classifier
+    config: RunConfig
+    options: BaselineOptions
+
+    def run(self, runs: Path, origin: dict[str, Any], meter: _Meter) -> Run:
+        """Train, test and write it."""
+        started = monotonic()
+        models, searches = [], []
+        for split, fold_of in zip(self.task.splits, self.folds, strict=True):
+            for seed in self.config.seeds:
+                of_fold = f", fold {split.fold}" if len(self.task.splits) > 1 else ""
+                meter.what = f"{self.kind.name}{of_fold}"
+                model, search, stopped = self._fold(split, fold_of, seed, meter)
+                models.append(model)
+                searches.append(_as_json(search, split.fold, seed, stopped=stopped))
+        made = _environment(self.options.jobs) | {"seconds": round(monotonic() - started, 3)}
+        grid = {
+            "selected_by": self.options.protocol.select,
+            "candidates": self.kind.candidates,
+            "searches": searches,
+        }
+        return write_run(
+            runs, self.config, self.task.splits, models, made, fingerprint=origin, grid_search=grid
+        )
+
+    def _fold(
+        self, split: Split, fold_of: NDArray[np.int64], seed: int, meter: _Meter
+    ) -> tuple[TrainedModel, Search, bool]:
+        """Search the grid on one fold's training side, train the best on all of it, and test that."""
+        task, options = self.task, self.options
+        inside, tested = task.rows(split, "train", "validation"), task.rows(split, "test")
+        effort = Effort(seed, options.protocol.max_iterations if self.kind.iterates else None)
+        search = search_grid(
+            self.kind,
+            self.points[inside],
+            task.labels[inside],
+            fold_of,
+            len(task.classes),
+            options.protocol.select,
+            effort,
+            options.jobs,
+            meter.add,
+        )
+        train, test = standardised(self.points[inside], self.points[tested])
+        sides = Sides(train, task.labels[inside], test, len(task.classes))
+        outcome = fit_and_apply(self.kind, sides, search.chosen, effort, options.jobs)
+        meter.add(1)
+        predictions = FoldPredictions(
+            split.fold,
+            seed,
+            tuple(task.utterances[row].id for row in tested),
+            tuple(task.utterances[row].speaker for row in tested),
+            task.labels[tested],
+            outcome.scores,
+        )
+        return TrainedModel(predictions, search.best + 1, _log(search), {}, None), search, outcome.stopped
+
+
+def _solver_notes(run: Run) -> tuple[str, ...]:
+    """Solvers that were stopped: never silently, and whether that may matter."""
+    grid = read_grid_search(run)
+    if grid is None or not (grid.stopped or any(search.stopped_on_all for search in grid.searches)):
+        return ()
+    doubtful, searches = sum(search.is_doubtful for search in grid.searches), len(grid.searches)
+    matters = f"one of them was chosen in {doubtful} of {searches} searches" if doubtful else "none was chosen"
+    return (
+        f"{run.config.head}: {grid.stopped} of {len(grid.candidates)} candidates were stopped at "
+        f"{run.config.protocol['max_iterations']:,} iterations (--max-iterations); {matters}",
+    )
+
+
+def _inner(
+    task: BaselineTask, options: BaselineOptions
+) -> tuple[list[NDArray[np.int64]], tuple[str, ...]]:
+    """The inner folds of each fold, and why there are fewer than wanted, where there are."""
+    protocol, made, notes = options.protocol, [], []
+    for split in task.splits:
+        inside = [task.utterances[row] for row in task.rows(split, "train", "validation")]
+        fold_of, note = inner_folds(inside, protocol.inner, protocol.folds, options.split.seed)
+        made.append(fold_of)
+        notes.append(note)
+    return made, tuple(dict.fromkeys(filter(None, notes)))
+
+
+def _work(kind: Classifier, config: RunConfig, folds: Sequence[NDArray[np.int64]]) -> int:
+    """Trainings of a run: every candidate in every inner fold, and the best once more."""
+    inner = sum(int(fold_of.max()) + 1 for fold_of in folds)
+    return len(config.seeds) * (len(kind.candidates) * inner + len(folds))
+
+
+def _layers(features: Features, options: BaselineOptions) -> tuple[int, ...]:
+    absent = [layer for layer in options.layers if layer not in features.layers]
+    if absent:
+        raise TrainingError(
+            f"{features.backbone}/{features.corpus} has no layer {absent[0]}; cached are "
+            f"{', '.join(map(str, features.layers))}."
+        )
+    return tuple(dict.fromkeys(options.layers)) or features.layers[-1:]
+
+
+def _configure(
+    features: Features, task: BaselineTask, kind: Classifier, layer: int, options: BaselineOptions
+) -> RunConfig:
+    protocol = options.protocol
+    inner = {"kind": protocol.inner, "folds": protocol.folds, "seed": options.split.seed}
+    settings: dict[str, Any] = {
+        "name": protocol.name,
+        "classifier": kind.title,
+        "functionals": list(protocol.functionals),
+        "standardise": "training side",
+        "trained_on": ["train", "validation"],
+        "inner": inner,
+        "select": protocol.select,
+        "grid": {name: list(values) for name, values in kind.grid.items()},
+    }
+    if kind.iterates:
+        settings["max_iterations"] = protocol.max_iterations
+    return RunConfig(
+        corpus=features.corpus,
+        backbone=features.backbone,
+        head=kind.name,
+        layers=(layer,),
+        classes=task.classes,
+        split=split_config(options.split),
+        protocol=settings,
+        seeds=tuple(dict.fromkeys(options.seeds)) if kind.seeded else (0,),
+        data=RunData(
+            fingerprint=features.fingerprint.digest,
+            manifest=manifest_digest(task.utterances),
+            splits=sha256_of_value(splits_as_json(task.splits)),
+        ),
+    )
+
+
+def _log(search: Search) -> tuple[GridEntry, ...]:
+    scores = search.scores
+    return tuple(
+        GridEntry(
+            place + 1,
+            parameters_text(candidate),
+            float(scores[place].mean()),
+            float(scores[place].std(ddof=1)),
+            int(search.stopped[place].sum()),
+        )
+        for place, candidate in enumerate(search.candidates)
+    )
+
+
+def _as_json(search: Search, fold: str, seed: int, *, stopped: bool) -> dict[str, Any]:
+    return {
+        "fold": fold,
+        "seed": seed,
+        "best": search.best,
+        "parameters": search.chosen,
+        "scores": search.scores.tolist(),
+        "stopped": search.stopped.sum(axis=1).tolist(),
+        "stopped_on_all": stopped,
+    }
+
+
+def _stale_warning(known: Found) -> tuple[str, ...]:
+    if known.state != "stale" or known.run is None:
+        return ()
+    return (f"the earlier run {known.run.folder.name} used another {known.difference}; this is a new run",)
+
+
+def _environment(jobs: int) -> dict[str, Any]:
+    """What a result may depend on beside its configuration, and what its time does."""
+    return {
+        "ser_cache": __version__,
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "scikit_learn": version("scikit-learn"),
+        "jobs": jobs,
+        "cores": os.cpu_count(),
+        "device": "cpu",
+        "device_name": platform.machine(),
+        "platform": platform.platform(),
+    }
