@@ -27,7 +27,6 @@ FUNCTIONALS = {
 _STORED = ("mean", "std")
 
 
-
 class Summarisable(Protocol):
     """What functionals ask of cached features; ``ser_cache.store.CachedFeatures`` describes each."""
 

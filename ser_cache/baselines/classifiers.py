@@ -94,6 +94,7 @@ class Classifier:
         scores: what its scores are, for whoever reads predictions.
         seeded: whether chance plays a part.
         iterates: whether a limit of iterations applies.
+        settled: parameters as they come to apply; candidates that are equal so are trained once.
     """
 
     name: str
@@ -104,6 +105,7 @@ class Classifier:
     scores: str
     seeded: bool = False
     iterates: bool = False
+    settled: Callable[[Params], Params] = field(default=lambda params: params)
 
     @property
     def candidates(self) -> list[Params]:
@@ -181,6 +183,12 @@ def _forests(sides: Sides, fixed: Params, values: Sequence[Any], effort: Effort)
     return [by_size[size] for size in values]
 
 
+def _settled_forest(params: Params) -> Params:
+    """A node that cannot be split into two leaves is none to be split: scikit-learn raises the lower bound."""
+    least = max(params["min_samples_split"], 2 * params["min_samples_leaf"])
+    return params | {"min_samples_split": least}
+
+
 def _neighbours(sides: Sides, fixed: Params, values: Sequence[Any], effort: Effort) -> list[Outcome]:
     """Nearest neighbours of several numbers of them; more than there are utterances are all of them."""
     from sklearn.neighbors import KNeighborsClassifier
@@ -237,6 +245,7 @@ CLASSIFIERS: dict[str, Classifier] = {
             _forests,
             "mean class shares of the leaves",
             seeded=True,
+            settled=_settled_forest,
         ),
         Classifier(
             "knn",

@@ -61,7 +61,7 @@ class Search:
 
 @dataclass(frozen=True)
 class _Unit:
-    """Candidates of one fold that are evaluated together, by their places in the grid."""
+    """Candidates of one fold that are evaluated together: places in the grid that the values serve."""
 
     fold: int
     fixed: Params
@@ -113,7 +113,8 @@ def search_grid(
     threads = _affordable(classifier, max(len(side.train) for side in sides), jobs)
     for unit, outcomes in _each_on(threads, run, _units(classifier, folds), effort):
         truth = labels[fold_of == unit.fold]
-        for place, outcome in zip(unit.places, outcomes, strict=True):
+        for place in unit.places:
+            outcome = outcomes[unit.values.index(candidates[place][classifier.shared])]
             counts = confusion_matrix(truth, outcome.scores.argmax(axis=1), classes)
             scores[place, unit.fold] = float(_SCORES[select](counts))
             stopped[place, unit.fold] = outcome.stopped
@@ -144,15 +145,12 @@ def _units(classifier: Classifier, folds: int) -> list[_Unit]:
     """The work in pieces, those that tend to take long first, so that no core waits for them at the end."""
     together: dict[tuple[tuple[str, Any], ...], list[int]] = {}
     for place, candidate in enumerate(classifier.candidates):
-        fixed = tuple((name, value) for name, value in candidate.items() if name != classifier.shared)
+        settled = classifier.settled(candidate)
+        fixed = tuple((name, value) for name, value in settled.items() if name != classifier.shared)
         together.setdefault(fixed, []).append(place)
+    values = classifier.grid[classifier.shared]
     units = [
-        _Unit(
-            fold,
-            dict(fixed),
-            tuple(classifier.candidates[place][classifier.shared] for place in places),
-            tuple(places),
-        )
+        _Unit(fold, dict(fixed), values, tuple(places))
         for fixed, places in together.items()
         for fold in range(folds)
     ]

@@ -126,4 +126,6 @@ def _left_out(
     example = next((f", for instance {name}: {reason}" for name, reason in failed.items()), "")
     lost = [emotion for emotion in manifest.emotions if emotion not in classes]
     gone = f"; no utterance of {', '.join(lost)} is left" if lost else ""
-    return [f"{missing} of {len(manifest.utterances)} utterances have no features and are left out{example}{gone}"]
+    return [
+        f"{missing} of {len(manifest.utterances)} utterances have no features and are left out{example}{gone}"
+    ]

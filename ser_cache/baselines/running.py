@@ -181,9 +181,7 @@ def baseline(
     summaries = []
     for (_, _, config), known in zip(wanted, found, strict=True):
         if known.state == "good" and known.run is not None:
-            summaries.append(
-                summarise(known.run, reused=True, warnings=notes + _solver_notes(known.run))
-            )
+            summaries.append(summarise(known.run, reused=True, warnings=notes + _solver_notes(known.run)))
             continue
         run = trained[config.run_id]
         summaries.append(summarise(run, warnings=notes + _solver_notes(run) + _stale_warning(known)))
@@ -261,16 +259,16 @@ def _solver_notes(run: Run) -> tuple[str, ...]:
     if grid is None or not (grid.stopped or any(search.stopped_on_all for search in grid.searches)):
         return ()
     doubtful, searches = sum(search.is_doubtful for search in grid.searches), len(grid.searches)
-    matters = f"one of them was chosen in {doubtful} of {searches} searches" if doubtful else "none was chosen"
+    matters = (
+        f"one of them was chosen in {doubtful} of {searches} searches" if doubtful else "none was chosen"
+    )
     return (
         f"{run.config.head}: {grid.stopped} of {len(grid.candidates)} candidates were stopped at "
         f"{run.config.protocol['max_iterations']:,} iterations (--max-iterations); {matters}",
     )
 
 
-def _inner(
-    task: BaselineTask, options: BaselineOptions
-) -> tuple[list[NDArray[np.int64]], tuple[str, ...]]:
+def _inner(task: BaselineTask, options: BaselineOptions) -> tuple[list[NDArray[np.int64]], tuple[str, ...]]:
     """The inner folds of each fold, and why there are fewer than wanted, where there are."""
     protocol, made, notes = options.protocol, [], []
     for split in task.splits:

@@ -60,7 +60,9 @@ _LISTED_SEARCHES = 12
 @click.option(
     "--inner-folds", type=click.IntRange(2), help="Folds of the grid's cross-validation [default: 5]."
 )
-@click.option("--select", metavar="macro_f1|accuracy", help="What a grid's best is best in [default: the protocol's].")
+@click.option(
+    "--select", metavar="macro_f1|accuracy", help="What a grid's best is best in [default: the protocol's]."
+)
 @click.option(
     "--max-iterations",
     metavar="N|none",
@@ -234,10 +236,19 @@ def _show_choices(summaries: Sequence[RunSummary]) -> None:
             spread = f"{inner.min():.0f}-{inner.max():.0f}"
             text = parameters_text(grid.candidates[search.best])
             rows.append((summary.corpus, summary.head, search.fold, text, f"{inner.mean():.1f}", spread))
-    columns = {"corpus": "fold", "head": "left", "fold": "left", "chosen": "fold", "CV": "right", "folds": "left"}
+    columns = {
+        "corpus": "fold",
+        "head": "left",
+        "fold": "left",
+        "chosen": "fold",
+        "CV": "right",
+        "folds": "left",
+    }
     if rows:
         screen.say("")
-        screen.table("Chosen by cross-validation: mean score and range of inner folds, percent", columns, rows)
+        screen.table(
+            "Chosen by cross-validation: mean score and range of inner folds, percent", columns, rows
+        )
     if left_out:
         screen.note(f"{left_out} more searched in more than {_LISTED_SEARCHES} folds; see: ser runs RUN")
     newest = summaries[-1].folder.name

@@ -90,6 +90,4 @@ def _search(raw: dict[str, Any], candidates: int) -> GridOfFold:
     best = int(raw["best"])
     if scores.ndim != 2 or not len(scores) == len(stopped) == candidates or not 0 <= best < candidates:  # noqa: PLR2004 - candidates and folds
         raise ValueError("scores of another shape")
-    return GridOfFold(
-        str(raw["fold"]), int(raw["seed"]), best, scores, stopped, bool(raw["stopped_on_all"])
-    )
+    return GridOfFold(str(raw["fold"]), int(raw["seed"]), best, scores, stopped, bool(raw["stopped_on_all"]))
