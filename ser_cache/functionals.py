@@ -99,7 +99,7 @@ def summarise_frames(features: Summarisable, layer: int, names: Sequence[str]) -
 def _from_frames(features: Summarisable, layer: int, names: Sequence[str]) -> NDArray[np.float64]:
     """Functionals that the cache does not keep: (functionals, N, width)."""
     # The extremes are percentiles too, and one sort of the frames serves all.
-    shares = [{"min": 0.0, "max": 100.0}.get(name, _percentile(name)) for name in names]
+    shares = np.array([{"min": 0.0, "max": 100.0}.get(name, _percentile(name)) for name in names], float)
     found = []
     for index in range(len(features.ids)):
         frames = features.hidden(index, [layer])[0].astype(np.float64)
@@ -114,4 +114,4 @@ def _percentile(name: str) -> float | None:
     if not re.fullmatch(r"p\d{1,3}(\.\d+)?", name):
         return None
     value = float(name[1:])
-    return value if value <= 100 else None  # noqa: PLR2004 - percent
+    return value if value <= 100 else None

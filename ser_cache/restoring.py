@@ -53,8 +53,8 @@ def require_models(run: Run, folds: Sequence[str] = (), seeds: Sequence[int] = (
     """
     if "grid" in run.config.protocol:
         raise ResultsError(
-            f"{run.folder.name} is a baseline, and {run.config.head} models are not kept: a forest or a support "
-            "vector machine could only be stored as code that loading would run. Choose a run of ser probe."
+            f"{run.folder.name} is a baseline, and {run.config.head} models are not kept: scikit-learn "
+            "stores them as code that loading would run. Choose a run of ser probe."
         )
     if run.config.protocol.get("standardise") == "speaker":
         raise ResultsError(

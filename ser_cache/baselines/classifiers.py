@@ -21,7 +21,7 @@ Params = dict[str, Any]
 Matrix = NDArray[np.float64]
 
 LARGEST_KERNEL = 12_000
-"""Training utterances up to which the kernel is computed as a whole (1.2 GB); beyond, libsvm computes rows."""
+"""Utterances up to which the kernel is computed as a whole (1.2 GB); for more, libsvm computes rows."""
 
 
 @dataclass(frozen=True)
@@ -184,7 +184,7 @@ def _forests(sides: Sides, fixed: Params, values: Sequence[Any], effort: Effort)
 
 
 def _settled_forest(params: Params) -> Params:
-    """A node that cannot be split into two leaves is none to be split: scikit-learn raises the lower bound."""
+    """No node is split that cannot make two leaves: scikit-learn raises the lower bound."""
     least = max(params["min_samples_split"], 2 * params["min_samples_leaf"])
     return params | {"min_samples_split": least}
 

@@ -129,8 +129,9 @@ def fit_and_apply(classifier: Classifier, sides: Sides, chosen: Params, effort: 
     def run(_: None, one: Effort) -> list[Outcome]:
         return classifier.evaluate(sides, fixed, [chosen[classifier.shared]], one)
 
-    ((outcome,),) = _each_on(1, run, [None], replace(effort, threads=jobs))
-    return outcome
+    outcomes: list[Outcome]
+    (outcomes,) = _each_on(1, run, [None], replace(effort, threads=jobs))
+    return outcomes[0]
 
 
 def _sides(

@@ -44,8 +44,8 @@ def inner_folds(
         if len(set(emotions[fold_of != fold])) < _LEAST:
             raise TrainingError(
                 f"without its inner fold {fold} the training side has one emotion, "
-                f"{emotions[fold_of != fold][0]}: too few speakers express the others; use --protocol wang2023, "
-                "whose folds are by utterance, or leave that emotion out of the manifest."
+                f"{emotions[fold_of != fold][0]}: too few speakers express the others; use --protocol "
+                "wang2023, whose folds are by utterance, or take that emotion out of the manifest."
             )
     return fold_of, note
 

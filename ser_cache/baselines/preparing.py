@@ -1,8 +1,8 @@
-"""What a baseline is trained on: utterances with features, class numbers, folds; refused where that is little."""
+"""What a baseline is trained on: utterances with features, class numbers, folds; refused where too little."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -67,15 +67,12 @@ def prepare(
     held = set(ids)
     utterances = tuple(sorted((u for u in manifest.utterances if u.id in held), key=lambda one: one.id))
     classes = tuple(sorted({utterance.emotion for utterance in utterances}))
-    if len(classes) < 2:  # noqa: PLR2004 - one cannot be told from nothing
+    if len(classes) < 2:
         raise TrainingError(
-            f"{whose} has features of {' and '.join(classes) or 'no emotion'} alone, and a classifier needs two "
-            "emotions or more; mend what failed, or add to the manifest."
+            f"{whose} has features of {' and '.join(classes) or 'no emotion'} alone, and a classifier needs "
+            "two emotions or more; mend what failed, or add to the manifest."
         )
-    splits = tuple(
-        replace(one, **{side: tuple(id_ for id_ in one.side(side) if id_ in held) for side in SIDES})
-        for one in make_splits(manifest.utterances, split)
-    )
+    splits = tuple(_held(one, held) for one in make_splits(manifest.utterances, split))
     for one in splits:
         try:
             check_split(one, utterances)
@@ -114,6 +111,12 @@ def points_of(
             "is the audio silent?"
         )
     return points
+
+
+def _held(split: Split, ids: Set[str]) -> Split:
+    """A split without the utterances that have no features."""
+    train, validation, test = (tuple(id_ for id_ in split.side(side) if id_ in ids) for side in SIDES)
+    return replace(split, train=train, validation=validation, test=test)
 
 
 def _left_out(

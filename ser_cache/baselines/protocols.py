@@ -1,4 +1,4 @@
-"""How a classical classifier is chosen and tested: inner folds, selection, features; a study's under its name."""
+"""How a classical classifier is chosen and tested: inner folds, selection, features; by name."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class BaselineProtocol:
             if name not in known:
                 raise UnknownNameError(kind, name, known)
         check_functionals(self.functionals)
-        if self.folds < 2:  # noqa: PLR2004 - one trains, one tests
+        if self.folds < 2:
             raise SettingsError(f"{self.folds} inner fold is too few: one is held out, the rest train.")
         if self.max_iterations is not None and self.max_iterations < 1:
             raise SettingsError("--max-iterations takes a whole number from 1, or none for no limit.")
@@ -85,7 +85,7 @@ PROTOCOLS: dict[str, BaselineProtocol] = {
     for protocol in (
         BaselineProtocol(
             "classical",
-            "ours: the grids of Wang et al. 2023, but speakers are held out, in the split and in the inner folds",
+            "ours: the grids of Wang et al. 2023; speakers are held out in the split and in the inner folds",
         ),
         BaselineProtocol(
             "wang2023",

@@ -1,4 +1,4 @@
-"""Classical classifiers on cached features: for each fold a grid search inside the training side, then a test.
+"""Classical classifiers on cached features: a grid search within each training side, then a test.
 
 Nothing here loads a backbone, decodes audio or needs torch. What a split calls validation is trained on too:
 the inner folds do its work.
@@ -262,10 +262,9 @@ def _solver_notes(run: Run) -> tuple[str, ...]:
     matters = (
         f"one of them was chosen in {doubtful} of {searches} searches" if doubtful else "none was chosen"
     )
-    return (
-        f"{run.config.head}: {grid.stopped} of {len(grid.candidates)} candidates were stopped at "
-        f"{run.config.protocol['max_iterations']:,} iterations (--max-iterations); {matters}",
-    )
+    limit = f"{run.config.protocol['max_iterations']:,} iterations (--max-iterations)"
+    many = f"{grid.stopped} of {len(grid.candidates)} candidates"
+    return (f"{run.config.head}: {many} were stopped at {limit}; {matters}",)
 
 
 def _inner(task: BaselineTask, options: BaselineOptions) -> tuple[list[NDArray[np.int64]], tuple[str, ...]]:

@@ -54,7 +54,7 @@ _LISTED_SEARCHES = 12
     default="classical",
     show_default=True,
     metavar="classical|wang2023",
-    help="Hold speakers out, in the split and in the inner folds; or divide 70/30 by utterance, as the study.",
+    help="Hold speakers out, in the split and in inner folds; or divide 70/30 by utterance, as the study.",
 )
 @split_options
 @click.option(
@@ -196,8 +196,9 @@ def _split(given: Mapping[str, Any], protocol: BaselineProtocol) -> SplitOptions
     for name in ("split", "ratios", "folds"):
         if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
             percent = round(100 * protocol.ratios[2])
+            followed = protocol.name.partition(" ")[0]
             raise SettingsError(
-                f"--protocol {protocol.name.partition(' ')[0]} divides by utterance, {100 - percent}/{percent}; "
+                f"--protocol {followed} divides by utterance, {100 - percent}/{percent}; "
                 f"leave --{name} out, or choose --protocol classical."
             )
     return SplitOptions(protocol.split, given["split_seed"], protocol.ratios)

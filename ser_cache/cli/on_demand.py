@@ -53,7 +53,8 @@ def feature_jobs(
 
     Args:
         where: where things live.
-        features: "mfcc", with settings as in mfcc+n20+d2, or backbones as the cache, an alias, a hub id or a folder names them.
+        features: "mfcc", with settings as in mfcc+n20+d2, or backbones as the cache, an alias, a hub id or a
+            folder names them.
         corpora: names; none for every manifest.
         places: what a command in a message needs to find the same folders.
 
@@ -132,7 +133,10 @@ def _job(
     root = settings.read_roots(where.manifests).get(corpus)
     if root is not None and root.is_dir():
         return FeatureJob(manifest, backbone, root)
-    return f"{backbone} of {corpus} is not cached, and its audio is not here; say where: ser manifest {corpus} ROOT"
+    return (
+        f"{backbone} of {corpus} is not cached, and its audio is not here; say where: "
+        f"ser manifest {corpus} ROOT"
+    )
 
 
 def _folder_of(name: str, cached: set[str]) -> str:

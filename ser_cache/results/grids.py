@@ -88,6 +88,6 @@ def _search(raw: dict[str, Any], candidates: int) -> GridOfFold:
     scores = np.array(raw["scores"], dtype=np.float64)
     stopped = tuple(int(count) for count in raw["stopped"])
     best = int(raw["best"])
-    if scores.ndim != 2 or not len(scores) == len(stopped) == candidates or not 0 <= best < candidates:  # noqa: PLR2004 - candidates and folds
+    if scores.ndim != 2 or not len(scores) == len(stopped) == candidates or not 0 <= best < candidates:
         raise ValueError("scores of another shape")
     return GridOfFold(str(raw["fold"]), int(raw["seed"]), best, scores, stopped, bool(raw["stopped_on_all"]))

@@ -2,9 +2,10 @@
 
 ``config.json``, ``splits.json``, ``environment.json``, ``log.csv`` (epochs), ``predictions.csv``,
 ``metrics.json``, ``weights.safetensors``; for a head that mixes layers ``layer_weights.json``; where the
-learning rate was searched for ``learning_rate_search.json``; of a classical classifier ``grid_search.json``; where features were standardised over the
-training side ``standardisation.safetensors``; ``fingerprint.json``, which says how to make the features of
-new audio; and last ``files.json``, the size and hash of each.
+learning rate was searched for ``learning_rate_search.json``; where features were standardised over the
+training side ``standardisation.safetensors``; of a classical classifier ``grid_search.json`` (its log has
+candidates for epochs, and its weights are empty); ``fingerprint.json``, which says how to make the features
+of new audio; and last ``files.json``, the size and hash of each.
 """
 
 from __future__ import annotations
