@@ -401,7 +401,7 @@ def three_speakers(features, manifest):
         (one_speaker, "classical", "needs at least 3 speakers, and there are 1 (s0)"),
         (not_finite, "classical", "s0-fear-1 have values that are not finite"),
         (constant, "wang2023", "all 72 utterances have the same features, which tell no emotions apart"),
-        (one_emotion, "wang2023", "has features of fear alone, and a classifier needs two emotions"),
+        (one_emotion, "wang2023", "toy has the one emotion fear"),
         (one_each, "wang2023", "no utterance is left for the validation side"),
         (few_of_one, "wang2023", "2 inner folds instead of 5: fear has no more utterances to train on"),
         (three_speakers, "classical", "has no training utterance of fear, neutral"),

@@ -1,92 +1,49 @@
-"""What a baseline is trained on: utterances with features, class numbers, folds; refused where too little."""
+"""What a baseline is trained on: a corpus in an order of its own, and one vector for each utterance."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ser_cache.errors import SplitError, TrainingError
+from ser_cache.errors import TrainingError
 from ser_cache.functionals import summarise_frames
-from ser_cache.splits import SIDES, Split, SplitOptions, check_split, make_splits, warnings
+from ser_cache.tasks import prepare
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from numpy.typing import NDArray
 
-    from ser_cache.functionals import Summarisable
-    from ser_cache.manifest import Manifest, Utterance
+    from ser_cache.feature_sources import Features
+    from ser_cache.manifest import Manifest
+    from ser_cache.splits import Split, SplitOptions
+    from ser_cache.tasks import Task
 
 _NAMED = 3
 
 
-@dataclass(frozen=True)
-class BaselineTask:
-    """A corpus, divided.
-
-    Attributes:
-        utterances: those with features, sorted by id, so that the order of rows changes no result.
-        classes: emotion names in the order of class numbers.
-        labels: class numbers, (n,).
-        splits: every fold.
-        notes: what must be known before believing the numbers, one line each.
-    """
-
-    utterances: tuple[Utterance, ...]
-    classes: tuple[str, ...]
-    labels: NDArray[np.int64]
-    splits: tuple[Split, ...]
-    notes: tuple[str, ...]
-
-    def rows(self, split: Split, *sides: str) -> NDArray[np.int64]:
-        """Places of the utterances on some sides of a split, ascending."""
-        place = {utterance.id: number for number, utterance in enumerate(self.utterances)}
-        return np.array(sorted(place[id_] for side in sides for id_ in split.side(side)), dtype=np.int64)
-
-
-def prepare(
-    ids: Sequence[str], failed: Mapping[str, str], whose: str, manifest: Manifest, split: SplitOptions
-) -> BaselineTask:
-    """Divide a corpus for baselines.
-
-    Args:
-        ids: the utterances with features.
-        failed: why others have none.
-        whose: backbone and corpus, for messages.
-        manifest: the labels; the split is made from all of it, so that a clip without features changes
-            nobody's side.
-        split: how to divide.
+def sorted_task(features: Features, manifest: Manifest, options: SplitOptions) -> Task:
+    """Divide a corpus, its utterances sorted by id: solvers and bootstraps depend on the order of rows.
 
     Raises:
         SplitError: the corpus does not allow the split.
-        TrainingError: fewer than two emotions have features, or a side is left without any.
+        TrainingError: too little is left to train on.
     """
-    held = set(ids)
-    utterances = tuple(sorted((u for u in manifest.utterances if u.id in held), key=lambda one: one.id))
-    classes = tuple(sorted({utterance.emotion for utterance in utterances}))
-    if len(classes) < 2:
-        raise TrainingError(
-            f"{whose} has features of {' and '.join(classes) or 'no emotion'} alone, and a classifier needs "
-            "two emotions or more; mend what failed, or add to the manifest."
-        )
-    splits = tuple(_held(one, held) for one in make_splits(manifest.utterances, split))
-    for one in splits:
-        try:
-            check_split(one, utterances)
-        except SplitError as error:
-            raise TrainingError(f"{whose}, {error} {len(failed)} utterances have no features.") from error
-    number = {emotion: place for place, emotion in enumerate(classes)}
-    labels = np.array([number[utterance.emotion] for utterance in utterances], dtype=np.int64)
-    notes = (*_left_out(manifest, utterances, failed, classes), *warnings(splits, utterances, split))
-    return BaselineTask(utterances, classes, labels, splits, notes)
+    task = prepare(features, manifest, options)
+    order = sorted(range(len(task.utterances)), key=lambda place: task.utterances[place].id)
+    return replace(
+        task, utterances=tuple(task.utterances[place] for place in order), labels=task.labels[order]
+    )
 
 
-def points_of(
-    features: Summarisable, task: BaselineTask, layer: int, functionals: Sequence[str]
-) -> NDArray[np.float64]:
+def rows_of(task: Task, split: Split, *sides: str) -> NDArray[np.int64]:
+    """Places of the utterances on some sides of a fold, ascending."""
+    place = {utterance.id: number for number, utterance in enumerate(task.utterances)}
+    return np.array(sorted(place[id_] for side in sides for id_ in split.side(side)), dtype=np.int64)
+
+
+def points_of(features: Features, task: Task, layer: int, functionals: Sequence[str]) -> NDArray[np.float64]:
     """One vector for each of a task's utterances, (n, functionals * width).
 
     Raises:
@@ -111,24 +68,3 @@ def points_of(
             "is the audio silent?"
         )
     return points
-
-
-def _held(split: Split, ids: Set[str]) -> Split:
-    """A split without the utterances that have no features."""
-    train, validation, test = (tuple(id_ for id_ in split.side(side) if id_ in ids) for side in SIDES)
-    return replace(split, train=train, validation=validation, test=test)
-
-
-def _left_out(
-    manifest: Manifest, utterances: Sequence[Utterance], failed: Mapping[str, str], classes: Sequence[str]
-) -> list[str]:
-    """What failed extractions cost: utterances, and emotions that none is left of."""
-    missing = len(manifest.utterances) - len(utterances)
-    if not missing:
-        return []
-    example = next((f", for instance {name}: {reason}" for name, reason in failed.items()), "")
-    lost = [emotion for emotion in manifest.emotions if emotion not in classes]
-    gone = f"; no utterance of {', '.join(lost)} is left" if lost else ""
-    return [
-        f"{missing} of {len(manifest.utterances)} utterances have no features and are left out{example}{gone}"
-    ]

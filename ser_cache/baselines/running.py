@@ -22,7 +22,7 @@ from ser_cache import __version__
 from ser_cache.baselines.classifiers import Classifier, Effort, Sides, classifier_named
 from ser_cache.baselines.grid_search import Search, fit_and_apply, search_grid, standardised
 from ser_cache.baselines.inner_folds import inner_folds
-from ser_cache.baselines.preparing import BaselineTask, points_of, prepare
+from ser_cache.baselines.preparing import points_of, rows_of, sorted_task
 from ser_cache.baselines.protocols import BaselineProtocol, protocol_named
 from ser_cache.errors import TrainingError
 from ser_cache.files import sha256_of_value
@@ -43,13 +43,15 @@ from ser_cache.results import (
     summarise,
     write_run,
 )
-from ser_cache.splits import Split, SplitOptions, split_config
+from ser_cache.splits import Split, SplitOptions
 
 if TYPE_CHECKING:
     from ser_cache.feature_sources import Features
     from ser_cache.manifest import Manifest
+    from ser_cache.tasks import Task
 
 DEFAULT = ("svm", "rf")
+_TRAINED_ON = ("train", "validation")
 
 
 @dataclass(frozen=True)
@@ -155,11 +157,10 @@ def baseline(
             speakers, or utterances of an emotion, for inner folds.
         ResultsError: a run to be reused is damaged or of a newer version.
     """
-    whose = f"{features.backbone}/{features.corpus}"
     if not options.seeds:
         raise TrainingError("no seed was given; use --seeds 1 or more.")
     kinds = [classifier_named(name) for name in dict.fromkeys(options.classifiers)]
-    task = prepare(features.ids, features.failed, whose, manifest, options.split)
+    task = sorted_task(features, manifest, options.split)
     folds, fold_notes = _inner(task, options)
     wanted = [
         (layer, kind, _configure(features, task, kind, layer, options))
@@ -177,7 +178,7 @@ def baseline(
             if own == layer:
                 work = _Work(task, points, folds, kind, config, options)
                 trained[config.run_id] = work.run(runs, features.origin, meter)
-    notes = task.notes + fold_notes
+    notes = task.warnings + fold_notes
     summaries = []
     for (_, _, config), known in zip(wanted, found, strict=True):
         if known.state == "good" and known.run is not None:
@@ -192,7 +193,7 @@ def baseline(
 class _Work:
     """One run: a classifier on one layer, over all folds and seeds."""
 
-    task: BaselineTask
+    task: Task
     points: NDArray[np.float64]
     folds: Sequence[NDArray[np.int64]]
     kind: Classifier
@@ -225,7 +226,7 @@ class _Work:
     ) -> tuple[TrainedModel, Search, bool]:
         """Search the grid on one fold's training side, train the best on all of it, and test that."""
         task, options = self.task, self.options
-        inside, tested = task.rows(split, "train", "validation"), task.rows(split, "test")
+        inside, tested = rows_of(task, split, *_TRAINED_ON), rows_of(task, split, "test")
         effort = Effort(seed, options.protocol.max_iterations if self.kind.iterates else None)
         search = search_grid(
             self.kind,
@@ -267,11 +268,11 @@ def _solver_notes(run: Run) -> tuple[str, ...]:
     return (f"{run.config.head}: {many} were stopped at {limit}; {matters}",)
 
 
-def _inner(task: BaselineTask, options: BaselineOptions) -> tuple[list[NDArray[np.int64]], tuple[str, ...]]:
+def _inner(task: Task, options: BaselineOptions) -> tuple[list[NDArray[np.int64]], tuple[str, ...]]:
     """The inner folds of each fold, and why there are fewer than wanted, where there are."""
     protocol, made, notes = options.protocol, [], []
     for split in task.splits:
-        inside = [task.utterances[row] for row in task.rows(split, "train", "validation")]
+        inside = [task.utterances[row] for row in rows_of(task, split, *_TRAINED_ON)]
         fold_of, note = inner_folds(inside, protocol.inner, protocol.folds, options.split.seed)
         made.append(fold_of)
         notes.append(note)
@@ -295,7 +296,7 @@ def _layers(features: Features, options: BaselineOptions) -> tuple[int, ...]:
 
 
 def _configure(
-    features: Features, task: BaselineTask, kind: Classifier, layer: int, options: BaselineOptions
+    features: Features, task: Task, kind: Classifier, layer: int, options: BaselineOptions
 ) -> RunConfig:
     protocol = options.protocol
     inner = {"kind": protocol.inner, "folds": protocol.folds, "seed": options.split.seed}
@@ -304,7 +305,7 @@ def _configure(
         "classifier": kind.title,
         "functionals": list(protocol.functionals),
         "standardise": "training side",
-        "trained_on": ["train", "validation"],
+        "trained_on": list(_TRAINED_ON),
         "inner": inner,
         "select": protocol.select,
         "grid": {name: list(values) for name, values in kind.grid.items()},
@@ -317,7 +318,7 @@ def _configure(
         head=kind.name,
         layers=(layer,),
         classes=task.classes,
-        split=split_config(options.split),
+        split=task.split,
         protocol=settings,
         seeds=tuple(dict.fromkeys(options.seeds)) if kind.seeded else (0,),
         data=RunData(
@@ -325,6 +326,7 @@ def _configure(
             manifest=manifest_digest(task.utterances),
             splits=sha256_of_value(splits_as_json(task.splits)),
         ),
+        emotions=task.targets[0].made_of,
     )
 
 

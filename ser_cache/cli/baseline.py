@@ -10,6 +10,7 @@ import click
 
 from ser_cache import settings
 from ser_cache.cli import screen
+from ser_cache.cli.emotion_options import chosen_emotions, emotions_option, with_emotions
 from ser_cache.cli.on_demand import FeatureJob, extract_if_missing, feature_jobs
 from ser_cache.cli.options import given_places, where_things_live
 from ser_cache.cli.run_table import show_summaries
@@ -20,11 +21,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from ser_cache.baselines import BaselineOptions, BaselineProtocol
+    from ser_cache.manifest import Manifest
     from ser_cache.results import RunSummary
     from ser_cache.splits import SplitOptions
     from ser_cache.store import CachedFeatures
 
-_LISTED_SEARCHES = 12
+Job = tuple[FeatureJob, "Manifest"]
+"""What may have to be extracted, and the chosen part of its manifest."""
+_LISTED_SEARCHES = 20
 
 
 @click.command(
@@ -56,6 +60,7 @@ _LISTED_SEARCHES = 12
     metavar="classical|wang2023",
     help="Hold speakers out, in the split and in inner folds; or divide 70/30 by utterance, as the study.",
 )
+@emotions_option
 @split_options
 @click.option(
     "--inner-folds", type=click.IntRange(2), help="Folds of the grid's cross-validation [default: 5]."
@@ -81,6 +86,7 @@ def baseline(
     layers: tuple[str, ...],
     functionals: str | None,
     corpora: tuple[str, ...],
+    emotions: str | None,
     protocol: str,
     inner_folds: int | None,
     select: str | None,
@@ -114,16 +120,17 @@ def baseline(
         force=force,
     )
     places = given_places(manifests, cache)
-    jobs_to_do = feature_jobs(where, features, corpora, places)
+    work = _chosen(feature_jobs(where, features, corpora, places), emotions, named=bool(corpora))
     summaries: list[RunSummary] = []
 
-    def train_one(job: FeatureJob) -> int:
-        status = extract_if_missing(where, job)
-        summaries.extend(_train_one(where, job, options, layers, places))
+    def train_one(job: Job) -> int:
+        whole, manifest = job
+        status = extract_if_missing(where, whole)
+        summaries.extend(_train_one(where, manifest, whole.backbone, options, layers, places))
         return status
 
     try:
-        return screen.each(jobs_to_do, lambda job: job.name, train_one)
+        return screen.each(work, lambda job: job[0].name, train_one)
     finally:
         if summaries:  # also after Ctrl-C: what is trained is worth showing
             from ser_cache.results.query import split_text
@@ -136,9 +143,19 @@ def baseline(
             _show_choices(summaries)
 
 
+def _chosen(jobs: Sequence[FeatureJob], emotions: str | None, *, named: bool) -> list[Job]:
+    """Jobs whose corpora have the chosen emotions, and these alone of their manifests."""
+    whole = {job.manifest.corpus: job.manifest for job in jobs}
+    chosen = {
+        m.corpus: m for m in with_emotions(list(whole.values()), chosen_emotions(emotions), named=named)
+    }
+    return [(job, chosen[job.manifest.corpus]) for job in jobs if job.manifest.corpus in chosen]
+
+
 def _train_one(
     where: settings.Locations,
-    job: FeatureJob,
+    manifest: Manifest,
+    backbone: str,
     options: BaselineOptions,
     layers: Sequence[str],
     places: Sequence[str],
@@ -147,10 +164,9 @@ def _train_one(
     from ser_cache.baselines import Progress, baseline
     from ser_cache.store import open_features
 
-    manifest = job.manifest
     with (
-        open_features(where.cache / job.backbone / manifest.corpus, manifest.utterances, places) as cached,
-        screen.bar(f"{manifest.corpus} {job.backbone}", 1) as bar,
+        open_features(where.cache / backbone / manifest.corpus, manifest.utterances, places) as cached,
+        screen.bar(f"{manifest.corpus} {backbone}", 1) as bar,
     ):
 
         def show(progress: Progress) -> None:
@@ -224,33 +240,33 @@ def _show_choices(summaries: Sequence[RunSummary]) -> None:
     """Which parameters were chosen in each fold, and how they did in the inner folds, where that is short."""
     from ser_cache.results import parameters_text, read_grid_search, read_run
 
-    rows, left_out = [], 0
-    for summary in summaries:
-        grid = read_grid_search(read_run(summary.folder))
-        if grid is None:
-            continue
-        if len(grid.searches) > _LISTED_SEARCHES:
-            left_out += 1
-            continue
-        for search in grid.searches:
-            inner = 100 * search.scores[search.best]
-            spread = f"{inner.min():.0f}-{inner.max():.0f}"
-            text = parameters_text(grid.candidates[search.best])
-            rows.append((summary.corpus, summary.head, search.fold, text, f"{inner.mean():.1f}", spread))
-    columns = {
-        "corpus": "fold",
-        "head": "left",
-        "fold": "left",
-        "chosen": "fold",
-        "CV": "right",
-        "folds": "left",
-    }
-    if rows:
+    grids = [(summary, read_grid_search(read_run(summary.folder))) for summary in summaries]
+    found = [(summary, grid, search) for summary, grid in grids if grid for search in grid.searches]
+    several = any(summary.folds > 1 for summary in summaries)
+    rows = []
+    for summary, grid, search in found:
+        inner = 100 * search.scores[search.best]
+        rows.append(
+            (
+                summary.corpus,
+                summary.head,
+                *([search.fold] if several else []),
+                parameters_text(grid.candidates[search.best]),
+                f"{inner.mean():.1f}",
+                f"{inner.min():.0f}-{inner.max():.0f}",
+            )
+        )
+    columns = {"corpus": "fold", "head": "left"} | ({"fold": "left"} if several else {})
+    if len(rows) <= _LISTED_SEARCHES:
         screen.say("")
         screen.table(
-            "Chosen by cross-validation: mean score and range of inner folds, percent", columns, rows
+            "Chosen by cross-validation: mean score and range of inner folds, percent",
+            columns | {"chosen": "fold", "mean": "right", "range": "left"},
+            rows,
         )
-    if left_out:
-        screen.note(f"{left_out} more searched in more than {_LISTED_SEARCHES} folds; see: ser runs RUN")
-    newest = summaries[-1].folder.name
-    screen.say(f"per class, confusion, all inner folds: ser runs {newest}")
+    what = (
+        "per class, confusion, every search"
+        if len(rows) <= _LISTED_SEARCHES
+        else "what was chosen, per class"
+    )
+    screen.say(f"{what}: ser runs {summaries[-1].folder.name}")
