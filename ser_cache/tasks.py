@@ -1,4 +1,4 @@
-"""What the heads of a probe share, or the classifiers of a baseline: utterances, labels, folds, who is tested.
+"""What the heads of a probe or the classifiers of a baseline share: utterances, labels, folds, who is tested.
 
 One corpus, divided into folds; or several, some trained on and others tested, as one fold whose test side
 holds every tested corpus, each of which gets a run of its own.

@@ -109,6 +109,17 @@ def test_what_cannot_be_is_one_line(
     assert not Path("runs").exists()
 
 
+def test_chosen_emotions_are_the_classes_and_all_of_the_corpus_is_cached(
+    tones: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["baseline", *FAST, "--emotions", "anger,low=neutral+sadness"]) == 0
+    assert "36 utterances extracted" in capsys.readouterr().err
+    (folder,) = Path("runs").iterdir()
+    config = json.loads((folder / "config.json").read_text())
+    assert config["classes"] == ["anger", "low"]
+    assert config["emotions"] == {"anger": ["anger"], "low": ["neutral", "sadness"]}
+
+
 def test_an_unlimited_solver_is_asked_for_by_name(tones: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["baseline", "--logreg", "--inner-folds", "2", "--max-iterations", "none"]) == 0
     out = capsys.readouterr().out
