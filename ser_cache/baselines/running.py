@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 
 from ser_cache import __version__
 from ser_cache.baselines.classifiers import Classifier, Effort, Sides, classifier_named
-from ser_cache.baselines.grid_search import Search, fit_and_apply, search_grid, standardised
+from ser_cache.baselines.grid_search import fit_and_apply, search_grid, standardised
 from ser_cache.baselines.inner_folds import inner_folds
+from ser_cache.baselines.kept import KeptSearches, Told
 from ser_cache.baselines.preparing import points_of, rows_of, sorted_task
 from ser_cache.baselines.protocols import BaselineProtocol, protocol_named
 from ser_cache.errors import TrainingError
@@ -138,7 +139,7 @@ def baseline(
     """Train classical classifiers on one corpus and kind of features, and keep a run for each and layer.
 
     A run with the same configuration on the same data is reused unless ``force`` is set. A run is written
-    whole, when all of its folds are tested.
+    whole, when all of its folds are tested; until then, finished folds are kept for the next attempt.
 
     Args:
         features: the cached features of the manifest's utterances.
@@ -168,16 +169,19 @@ def baseline(
         for kind in kinds
     ]
     found = [Found("absent") if options.force else find(runs, config) for _, _, config in wanted]
-    keep_current(runs, [known.run for known in found if known.state == "good" and known.run is not None])
+    reused = [known.run for known in found if known.state == "good" and known.run is not None]
+    keep_current(runs, reused)
     todo = [one for one, known in zip(wanted, found, strict=True) if known.state != "good"]
-    meter = _Meter(on_progress, sum(_work(kind, config, folds) for _, kind, config in todo))
+    works = {
+        config.run_id: (layer, _Work(task, folds, kind, config, options)) for layer, kind, config in todo
+    }
+    meter = _Meter(on_progress, sum(work.trainings for _, work in works.values()))
     trained: dict[str, Run] = {}
-    for layer in dict.fromkeys(layer for layer, _, _ in todo):
+    for layer in dict.fromkeys(layer for layer, _ in works.values()):
         points = points_of(features, task, layer, options.protocol.functionals)
-        for own, kind, config in todo:
+        for run_id, (own, work) in works.items():
             if own == layer:
-                work = _Work(task, points, folds, kind, config, options)
-                trained[config.run_id] = work.run(runs, features.origin, meter)
+                trained[run_id] = work.run(points, runs, features.origin, meter)
     notes = task.warnings + fold_notes
     summaries = []
     for (_, _, config), known in zip(wanted, found, strict=True):
@@ -194,64 +198,108 @@ class _Work:
     """One run: a classifier on one layer, over all folds and seeds."""
 
     task: Task
-    points: NDArray[np.float64]
     folds: Sequence[NDArray[np.int64]]
     kind: Classifier
     config: RunConfig
     options: BaselineOptions
 
-    def run(self, runs: Path, origin: dict[str, Any], meter: _Meter) -> Run:
-        """Train, test and write it."""
-        started = monotonic()
-        models, searches = [], []
+    @property
+    def trainings(self) -> int:
+        """In all folds, for all seeds."""
+        return len(self.config.seeds) * sum(self._trainings(fold_of) for fold_of in self.folds)
+
+    def run(self, points: NDArray[np.float64], runs: Path, origin: dict[str, Any], meter: _Meter) -> Run:
+        """Search, train and test every fold that is not kept of an interrupted run, and write the run."""
+        versions = _versions()
+        kept = KeptSearches(runs, self.config, versions, forced=self.options.force)
+        models: list[TrainedModel] = []
+        searches, seconds = [], []
         for split, fold_of in zip(self.task.splits, self.folds, strict=True):
             for seed in self.config.seeds:
-                of_fold = f", fold {split.fold}" if len(self.task.splits) > 1 else ""
-                meter.what = f"{self.kind.name}{of_fold}"
-                model, search, stopped = self._fold(split, fold_of, seed, meter)
-                models.append(model)
-                searches.append(_as_json(search, split.fold, seed, stopped=stopped))
-        made = _environment(self.options.jobs) | {"seconds": round(monotonic() - started, 3)}
+                meter.what = self.kind.name + (f", fold {split.fold}" if len(self.task.splits) > 1 else "")
+                told = kept.load(len(models))
+                if told is None:
+                    told = self._fold(points, split, fold_of, seed, meter)
+                    kept.save(len(models), told)
+                else:
+                    meter.add(self._trainings(fold_of))
+                models.append(self._model(split, seed, told))
+                searches.append({"fold": split.fold, "seed": seed, **_without(told, "predicted", "seconds")})
+                seconds.append(told["seconds"])
+        made = versions | {"jobs": self.options.jobs, "seconds": round(sum(seconds), 3)}
         grid = {
             "selected_by": self.options.protocol.select,
             "candidates": self.kind.candidates,
             "searches": searches,
         }
-        return write_run(
+        run = write_run(
             runs, self.config, self.task.splits, models, made, fingerprint=origin, grid_search=grid
         )
+        kept.discard()
+        return run
 
     def _fold(
-        self, split: Split, fold_of: NDArray[np.int64], seed: int, meter: _Meter
-    ) -> tuple[TrainedModel, Search, bool]:
+        self, points: NDArray[np.float64], split: Split, fold_of: NDArray[np.int64], seed: int, meter: _Meter
+    ) -> Told:
         """Search the grid on one fold's training side, train the best on all of it, and test that."""
-        task, options = self.task, self.options
+        started = monotonic()
+        task, options, classes = self.task, self.options, len(self.task.classes)
         inside, tested = rows_of(task, split, *_TRAINED_ON), rows_of(task, split, "test")
         effort = Effort(seed, options.protocol.max_iterations if self.kind.iterates else None)
         search = search_grid(
             self.kind,
-            self.points[inside],
+            points[inside],
             task.labels[inside],
             fold_of,
-            len(task.classes),
+            classes,
             options.protocol.select,
             effort,
             options.jobs,
             meter.add,
         )
-        train, test = standardised(self.points[inside], self.points[tested])
-        sides = Sides(train, task.labels[inside], test, len(task.classes))
+        train, test = standardised(points[inside], points[tested])
+        sides = Sides(train, task.labels[inside], test, classes)
         outcome = fit_and_apply(self.kind, sides, search.chosen, effort, options.jobs)
         meter.add(1)
+        return {
+            "best": search.best,
+            "parameters": search.chosen,
+            "scores": search.scores.tolist(),
+            "stopped": search.stopped.sum(axis=1).tolist(),
+            "stopped_on_all": outcome.stopped,
+            "predicted": outcome.scores.tolist(),
+            "seconds": monotonic() - started,
+        }
+
+    def _trainings(self, fold_of: NDArray[np.int64]) -> int:
+        """Of one fold: every candidate in every inner fold, and the best once more."""
+        return len(self.kind.candidates) * (int(fold_of.max()) + 1) + 1
+
+    def _model(self, split: Split, seed: int, told: Told) -> TrainedModel:
+        """What a fold came to, as it goes to disk."""
+        task, tested = self.task, rows_of(self.task, split, "test")
         predictions = FoldPredictions(
             split.fold,
             seed,
             tuple(task.utterances[row].id for row in tested),
             tuple(task.utterances[row].speaker for row in tested),
             task.labels[tested],
-            outcome.scores,
+            np.array(told["predicted"], dtype=np.float64),
         )
-        return TrainedModel(predictions, search.best + 1, _log(search), {}, None), search, outcome.stopped
+        return TrainedModel(predictions, told["best"] + 1, self._log(told), {}, None)
+
+    def _log(self, told: Told) -> tuple[GridEntry, ...]:
+        scores = np.array(told["scores"])
+        return tuple(
+            GridEntry(
+                place + 1,
+                parameters_text(candidate),
+                float(scores[place].mean()),
+                float(scores[place].std(ddof=1)),
+                told["stopped"][place],
+            )
+            for place, candidate in enumerate(self.kind.candidates)
+        )
 
 
 def _solver_notes(run: Run) -> tuple[str, ...]:
@@ -277,12 +325,6 @@ def _inner(task: Task, options: BaselineOptions) -> tuple[list[NDArray[np.int64]
         made.append(fold_of)
         notes.append(note)
     return made, tuple(dict.fromkeys(filter(None, notes)))
-
-
-def _work(kind: Classifier, config: RunConfig, folds: Sequence[NDArray[np.int64]]) -> int:
-    """Trainings of a run: every candidate in every inner fold, and the best once more."""
-    inner = sum(int(fold_of.max()) + 1 for fold_of in folds)
-    return len(config.seeds) * (len(kind.candidates) * inner + len(folds))
 
 
 def _layers(features: Features, options: BaselineOptions) -> tuple[int, ...]:
@@ -330,46 +372,23 @@ def _configure(
     )
 
 
-def _log(search: Search) -> tuple[GridEntry, ...]:
-    scores = search.scores
-    return tuple(
-        GridEntry(
-            place + 1,
-            parameters_text(candidate),
-            float(scores[place].mean()),
-            float(scores[place].std(ddof=1)),
-            int(search.stopped[place].sum()),
-        )
-        for place, candidate in enumerate(search.candidates)
-    )
-
-
-def _as_json(search: Search, fold: str, seed: int, *, stopped: bool) -> dict[str, Any]:
-    return {
-        "fold": fold,
-        "seed": seed,
-        "best": search.best,
-        "parameters": search.chosen,
-        "scores": search.scores.tolist(),
-        "stopped": search.stopped.sum(axis=1).tolist(),
-        "stopped_on_all": stopped,
-    }
-
-
 def _stale_warning(known: Found) -> tuple[str, ...]:
     if known.state != "stale" or known.run is None:
         return ()
     return (f"the earlier run {known.run.folder.name} used another {known.difference}; this is a new run",)
 
 
-def _environment(jobs: int) -> dict[str, Any]:
-    """What a result may depend on beside its configuration, and what its time does."""
+def _without(told: Told, *names: str) -> Told:
+    return {name: value for name, value in told.items() if name not in names}
+
+
+def _versions() -> dict[str, Any]:
+    """What a result may depend on beside its configuration."""
     return {
         "ser_cache": __version__,
         "python": platform.python_version(),
         "numpy": np.__version__,
         "scikit_learn": version("scikit-learn"),
-        "jobs": jobs,
         "cores": os.cpu_count(),
         "device": "cpu",
         "device_name": platform.machine(),
