@@ -47,6 +47,7 @@ LAYERS = {
     "importing": 3,
     "given_files": 3,
     "splits": 3,
+    "audit": 4,
     "store": 3,
     "heads": 3,
     "stacks": 4,
@@ -54,11 +55,18 @@ LAYERS = {
     "extraction": 4,
     "protocols": 4,
     "results": 5,
+    "packaged": 0,
+    "crowd": 1,
     "published": 1,
-    "tasks": 6,
+    "official": 3,
+    "checking": 4,
+    "distributions": 3,
+    "description": 4,
+    "sections": 0,
     "fold_training": 7,
     "kept_folds": 8,
     "probing": 9,
+    "tasks": 6,
     "functionals": 1,
     "baselines": 7,
     "comparison": 6,
@@ -96,7 +104,7 @@ STAGE_TWO = (
     "layer_analysis",
     "plots",
 )
-STAGE_ONE = {"audio", "backbones", "extraction", "mfcc", "importing", "demo", "cli"}
+STAGE_ONE = {"audio", "backbones", "extraction", "mfcc", "importing", "checking", "demo", "cli"}
 
 
 def modules() -> list[Path]:

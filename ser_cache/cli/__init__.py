@@ -16,11 +16,13 @@ import click
 
 from ser_cache import __version__
 from ser_cache.cli import interruption, screen
+from ser_cache.cli.audit import audit
 from ser_cache.cli.baseline import baseline
 from ser_cache.cli.cache import cache
 from ser_cache.cli.compare import compare
 from ser_cache.cli.corpora import corpora
 from ser_cache.cli.demo import demo
+from ser_cache.cli.describe import describe
 from ser_cache.cli.extract import extract
 from ser_cache.cli.layers import layers
 from ser_cache.cli.manifest import manifest
@@ -56,6 +58,8 @@ def ser(context: click.Context) -> None:
 for _command in (
     manifest,
     corpora,
+    audit,
+    describe,
     extract,
     models,
     probe,

@@ -120,7 +120,13 @@ def table_of(runs: Sequence[Run], score: str = "macro_f1", stale: Collection[Pat
     if _implied(cells["layers"], list(zip(cells["backbone"], cells["head"], strict=True))):
         del cells["layers"]
         shared.pop("layers", None)
+    if any(run.config.tested_on for run in runs) and _implied(cells["folds"], cells["split"]):
+        del cells[
+            "folds"
+        ]  # beside runs within a corpus there is no room to say twice that theirs are several
+        shared.pop("folds", None)
     if len(runs) == 1:
+        shared |= {"folds": about["folds"](runs[0])}
         shared = {heading: shared[heading] for heading in ("split", "protocol", "seeds", "folds")}
     kept = {heading: values for heading, values in cells.items() if heading not in shared}
     kept |= _score_cells([summarise(run) for run in runs], score)

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 from rich.console import Console
@@ -27,6 +27,9 @@ from rich.text import Text
 
 from ser_cache.cli import interruption
 from ser_cache.errors import SerCacheError, UnknownNameError
+
+if TYPE_CHECKING:
+    from ser_cache.sections import Section
 
 Job = TypeVar("Job")
 UNBOUNDED_WIDTH = 400
@@ -71,6 +74,18 @@ def table(title: str, columns: Mapping[str, str], rows: Sequence[Sequence[str]])
     click.echo("\n".join(line.rstrip() for line in captured.get().splitlines()) + "\n")
 
 
+def section(one: Section) -> None:
+    """Print a section on stdout: its table, then its notes."""
+    if one.rows:
+        table(one.title, one.columns, one.rows)
+    else:
+        say(f"{one.title}\n")
+    for line in one.notes:
+        say(line)
+    if one.notes or not one.rows:  # a table alone has an empty line below it
+        say("")
+
+
 def _least_width(columns: Mapping[str, str], rows: Sequence[Sequence[str]], gap: int) -> int:
     """Characters that a table needs with its "fold" columns folded."""
     widths = [
@@ -93,6 +108,14 @@ def say_field(name: str, value: str) -> None:
         pieces = textwrap.wrap(value, max(room, FIELD_WIDTH), break_long_words=False) or [""]
     for number, piece in enumerate(pieces):
         say(f"{'' if number else name:<{FIELD_WIDTH}} {piece}".rstrip())
+
+
+def say_folded(line: str) -> None:
+    """Print one line of result on stdout; in a terminal it folds to its width, the rest indented."""
+    if sys.stdout.isatty():
+        width = shutil.get_terminal_size().columns
+        line = textwrap.fill(line, width, subsequent_indent="  ", break_long_words=False)
+    say(line)
 
 
 def note(line: str) -> None:
