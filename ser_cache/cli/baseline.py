@@ -209,13 +209,13 @@ def _split(given: Mapping[str, Any], protocol: BaselineProtocol) -> SplitOptions
     from ser_cache.splits import SplitOptions
 
     context = click.get_current_context()
-    for name in ("split", "ratios", "folds"):
+    for name in ("split", "ratios", "folds", "fold_files"):
         if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
             percent = round(100 * protocol.ratios[2])
             followed = protocol.name.partition(" ")[0]
             raise SettingsError(
                 f"--protocol {followed} divides by utterance, {100 - percent}/{percent}; "
-                f"leave --{name} out, or choose --protocol classical."
+                f"leave --{name.replace('_', '-')} out, or choose --protocol classical."
             )
     return SplitOptions(protocol.split, given["split_seed"], protocol.ratios)
 
