@@ -54,6 +54,7 @@ LAYERS = {
     "fold_training": 6,
     "kept_folds": 7,
     "probing": 8,
+    "clustering": 6,
     "comparison": 6,
     "restoring": 6,
     "prediction": 7,
@@ -78,7 +79,7 @@ DOORS = {
     "matplotlib": {"plots"},
 }
 
-STAGE_TWO = ("probing", "comparison", "reproduction", "layer_analysis", "plots")
+STAGE_TWO = ("probing", "clustering", "comparison", "reproduction", "layer_analysis", "plots")
 STAGE_ONE = {"audio", "backbones", "extraction", "mfcc", "importing", "demo", "cli"}
 
 
@@ -205,6 +206,7 @@ def loaded_after(statement: str) -> set[str]:
         ("import ser_cache.results.query, ser_cache.results.detail", {"torch", "transformers", "h5py"}),
         ("import ser_cache.restoring", {"transformers", "librosa", "soundfile"}),
         ("import ser_cache.layer_analysis, ser_cache.plots", {"torch", "transformers", "matplotlib"}),
+        ("import ser_cache.clustering", {"torch", "transformers", "h5py", "sklearn", "matplotlib"}),
         ("import ser_cache.reproduction", {"torch", "transformers", "matplotlib"}),
         ("import ser_cache.probing", {"transformers", "librosa", "soundfile", "matplotlib", "sklearn"}),
     ],

@@ -17,6 +17,7 @@ import click
 from ser_cache import __version__
 from ser_cache.cli import interruption, screen
 from ser_cache.cli.cache import cache
+from ser_cache.cli.cluster import cluster
 from ser_cache.cli.compare import compare
 from ser_cache.cli.corpora import corpora
 from ser_cache.cli.demo import demo
@@ -60,6 +61,7 @@ for _command in (
     probe,
     runs,
     layers,
+    cluster,
     compare,
     predict,
     protocols,

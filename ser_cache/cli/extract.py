@@ -370,9 +370,7 @@ def _reasons(choice: PrecisionChoice, codec: str) -> str:
 
 def _show_report(report: ExtractionReport, label: str, say: Callable[[str], None] = screen.say) -> None:
     if not report.done:
-        say(
-            f"{label}: nothing new; {report.reused:,} utterances were cached already in {report.folder}"
-        )
+        say(f"{label}: nothing new; {report.reused:,} utterances were cached already in {report.folder}")
         return
     speed = report.seconds / max(report.wall_seconds, 1e-9)
     say(

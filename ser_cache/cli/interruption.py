@@ -19,6 +19,7 @@ from types import FrameType
 GO_ON = "run the same command to go on"
 KEPT = {
     "probe": f"finished runs and folds are kept, but for the last seconds: {GO_ON}",
+    "cluster": f"finished layers are kept: {GO_ON}",
     "reproduce": f"finished runs and folds are kept, but for the last seconds: {GO_ON}",
     "demo": f"what is finished is kept: {GO_ON}",
 }

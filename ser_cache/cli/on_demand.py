@@ -127,9 +127,7 @@ def _job(
     root = settings.read_roots(where.manifests).get(corpus)
     if root is not None and root.is_dir():
         return FeatureJob(manifest, backbone, root)
-    return (
-        f"mfcc of {corpus} is not cached, and its audio is not here; say where: ser manifest {corpus} ROOT"
-    )
+    return f"mfcc of {corpus} is not cached, and its audio is not here; say where: ser manifest {corpus} ROOT"
 
 
 def _folder_of(name: str, cached: set[str]) -> str:
