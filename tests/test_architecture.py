@@ -179,6 +179,7 @@ def test_every_imported_library_is_declared() -> None:
         *(line for extra in ("demo", "plot") for line in project["optional-dependencies"][extra]),
     ]
     names = {re.split(r"[><=\[ ]", line)[0].replace("-", "_") for line in declared}
+    names = {{"scikit_learn": "sklearn"}.get(name, name) for name in names}  # imported by another name
     imported = {name.split(".")[0] for path in modules() for name in imports(path)}
     third_party = imported - set(sys.stdlib_module_names) - {"ser_cache"}
     assert third_party <= names | {"huggingface_hub"}, (

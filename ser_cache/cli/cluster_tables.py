@@ -123,7 +123,7 @@ def _agreement(stored: StoredClustering) -> Section:
     notes = [
         f"silhouette of the clusters {_spread(clustering.trial.silhouette, 3)}{_over_seeds(stored)}",
         *_stability(clustering),
-        f"closest by AMI: {', '.join(f'{name} {value:.2f}' for name, value in closest(clustering))}",
+        f"closest by AMI: {', '.join(f'{name} {_number(value)}' for name, value in closest(clustering))}",
         _explained(clustering),
         *LEGEND,
     ]

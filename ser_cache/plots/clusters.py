@@ -28,10 +28,16 @@ if TYPE_CHECKING:
 
 Axes = Any
 """Of matplotlib, which is an extra and not there for mypy."""
-_WIDTH, _ROW = 10.0, 4.2
-"""Inches of the figure of one clustering, and of its rows."""
+_WIDTH, _SCATTER, _ROW, _BAR = 10.0, 4.6, 3.2, 0.14
+"""Inches of the figure of one clustering: its width, the heights of its rows, and of a cluster's name."""
 _LABEL = 0.045
 """Height of a written label, as a share of the axes."""
+_FAN = 0.11
+"""Of names at the sides, whose lines would hide each other if they were closer."""
+_LEGEND_ENTRIES = 12
+"""Beyond these a legend would be larger than the picture; names at the means have to do."""
+_NUMBER = 2
+"""Letters of a group's name that is a number."""
 _SHOWN_SHARE = 0.9
 _LONGEST_TITLE = 60
 
@@ -51,8 +57,9 @@ def draw_clustering(path: Path, stored: StoredClustering) -> None:
     check_plot(path)
     found = stored.clustering
     rows = 2 + (len(found.trials) > 1)
-    figure = new_figure(_WIDTH, _ROW * rows - 0.6 * (rows > 1))
-    axes = figure.subplots(rows, 2, height_ratios=[1.25, 1, 0.8][:rows])
+    heights = [_SCATTER, max(_ROW, _BAR * found.k + 0.8), _ROW][:rows]
+    figure = new_figure(_WIDTH, sum(heights))
+    axes = figure.subplots(rows, 2, height_ratios=heights)
     numbers = [f"cluster {number}" for number in found.members.clusters]
     _scatter(axes[0, 0], found, numbers, "by cluster", [str(n) for n in range(found.k)])
     label = "emotion" if "emotion" in found.members.labels else next(iter(found.members.labels), None)
@@ -181,6 +188,8 @@ def _scatter(axes: Axes, found: Clustering, groups: Sequence[str], title: str, n
     for number, (share, label) in enumerate(zip(shares, (axes.set_xlabel, axes.set_ylabel), strict=False)):
         label(f"PC{number + 1} ({share:.0f}% of variance)", fontsize=PLAIN)
     axes.tick_params(labelsize=SMALL)
+    if len(drawn) > _LEGEND_ENTRIES:
+        return
     axes.legend(
         loc="upper center",
         bbox_to_anchor=(0.5, -0.13),
@@ -193,35 +202,74 @@ def _scatter(axes: Axes, found: Clustering, groups: Sequence[str], title: str, n
 
 
 def _name_means(axes: Axes, means: Sequence[NDArray[np.float64]], names: Sequence[str]) -> None:
-    """Write each group's name at its mean, moved up or down where two would overlap, with a line to it."""
-    low, high = axes.get_ylim()
-    gap = _LABEL * (high - low)
-    places = apart([float(mean[1]) + gap for mean in means], gap)  # above the cross that marks the mean
-    for name, mean, height in zip(names, means, places, strict=True):
-        axes.plot(*mean, marker="+", color="black", markersize=7, markeredgewidth=1.6)
-        axes.annotate(
-            name,
-            tuple(mean),
-            (float(mean[0]), float(height)),
-            fontsize=PLAIN,
-            fontweight="bold",
-            ha="center",
-            va="center",
-            bbox={
-                "boxstyle": "round,pad=0.15",
-                "facecolor": "white",
-                "edgecolor": "0.3",
-                "alpha": 0.85,
-                "lw": 0.5,
-            },
-            arrowprops={"arrowstyle": "-", "color": "black", "lw": 0.7},
-        )
+    """Write each group's name, with a line to its mean: numbers just above it, words at the nearer side."""
+    axes.set_xlim(*axes.get_xlim())  # or the marks and names would move them
+    axes.set_ylim(*axes.get_ylim())
+    shares = axes.transAxes.inverted().transform(axes.transData.transform(np.array(means)))
+    if max(map(len, names)) > _NUMBER:
+        order = np.argsort(shares[:, 0], kind="stable")
+        sides = [(order[: len(order) // 2], 0.015, "left"), (order[len(order) // 2 :], 0.985, "right")]
+        for members, x, alignment in sides:
+            for place, y in zip(members, _within(shares[members, 1], _FAN), strict=True):
+                _name(axes, names[place], shares[place], (x, float(y)), alignment)
+    else:
+        for place, y in enumerate(_above(shares)):
+            _name(axes, names[place], shares[place], (float(shares[place, 0]), y), "center")
+    axes.plot(*np.array(means).T, "k+", markersize=7, markeredgewidth=1.6)
+
+
+def _above(shares: NDArray[np.float64]) -> list[float]:
+    """Heights of numbers above their means, each as low as those below and beside it allow."""
+    heights = np.empty(len(shares))
+    order = np.argsort(shares[:, 1], kind="stable")
+    for rank, place in enumerate(order):
+        height = shares[place, 1] + _LABEL
+        beside = [one for one in order[:rank] if abs(shares[one, 0] - shares[place, 0]) < _LABEL]
+        while any(abs(heights[one] - height) < _LABEL for one in beside):
+            height += _LABEL / 3
+        heights[place] = height
+    found: list[float] = heights.tolist()
+    return found
+
+
+def _within(heights: NDArray[np.float64], gap: float) -> NDArray[np.float64]:
+    """Heights of names in shares of the axes: apart, and inside as far as they all fit."""
+    placed = apart(heights.tolist(), min(gap, (1 - 2 * _LABEL) / max(1, len(heights) - 1)))
+    if not len(placed):
+        return placed
+    shift = max(0.0, _LABEL - float(placed.min())) - max(0.0, float(placed.max()) - (1 - _LABEL))
+    return placed + shift
+
+
+def _name(
+    axes: Axes, name: str, mean: NDArray[np.float64], place: tuple[float, float], alignment: str
+) -> None:
+    axes.annotate(
+        name,
+        tuple(mean),
+        place,
+        "axes fraction",
+        "axes fraction",
+        fontsize=PLAIN,
+        fontweight="bold",
+        ha=alignment,
+        va="center",
+        bbox={
+            "boxstyle": "round,pad=0.15",
+            "facecolor": "white",
+            "edgecolor": "0.3",
+            "alpha": 0.85,
+            "lw": 0.5,
+        },
+        arrowprops={"arrowstyle": "-", "color": "black", "lw": 0.8, "shrinkA": 0, "shrinkB": 2},
+    )
 
 
 def _silhouettes(axes: Axes, found: Clustering) -> None:
     """A bar for every utterance, sorted within its cluster; the clusters in turn dark and hatched."""
     members, top, middles, names = found.members, 0, [], []
     gap = max(1, len(members.ids) // 60)
+    room = int(1.2 * len(members.ids) * _BAR / max(_ROW - 0.8, _BAR * found.k))  # for the name of a small one
     means, sizes = found.cluster_silhouettes(), found.sizes()
     for number in range(found.k):
         values = np.sort(members.silhouettes[members.clusters == number])[::-1]
@@ -234,7 +282,7 @@ def _silhouettes(axes: Axes, found: Clustering) -> None:
         axes.fill_betweenx(heights, 0, values, step="mid", linewidth=0.4, **style)
         middles.append(top + len(values) / 2)
         names.append(f"{number}: {sizes[number]:,} clips, {means[number]:.2f}")
-        top += len(values) + gap
+        top += max(len(values) + gap, room)
     axes.axvline(found.silhouette, color="black", linestyle="--", lw=1)
     axes.annotate(
         f"mean {found.silhouette:.2f}",
@@ -244,7 +292,7 @@ def _silhouettes(axes: Axes, found: Clustering) -> None:
         fontsize=PLAIN,
     )
     axes.set_ylim(top, -3 * gap)
-    axes.set_yticks(apart(middles, 0.05 * top), names, fontsize=SMALL)
+    axes.set_yticks(middles, names, fontsize=SMALL)
     axes.tick_params(axis="x", labelsize=SMALL)
     axes.axvline(0, color="black", lw=0.6)
     axes.set_xlabel("silhouette", fontsize=PLAIN)
