@@ -65,7 +65,7 @@ def test_the_true_number_of_clusters_has_the_best_silhouette():
     assert inertia == sorted(inertia, reverse=True)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(st.randoms(use_true_random=False))
 def test_the_order_of_the_rows_changes_nothing(dice):
     ids, points, of = mixture(noise=6.0, each=15)  # clouds that overlap, so that a hair would matter
