@@ -158,7 +158,11 @@ def test_features_that_never_change_are_left_out_and_counted():
     ("change", "options", "says"),
     [
         (lambda p: p[:4], FOUR, "4 utterances cannot make 4 clusters; choose a --k below their number"),
-        (lambda p: np.full_like(p, 0.3), FOUR, "have 1 different features, too few for 4 clusters"),
+        (
+            lambda p: np.full_like(p, 0.3),
+            FOUR,
+            "all features are constant: 160 utterances cannot be told apart by them",
+        ),
         (
             lambda p: np.repeat(p[:3], 9, axis=0),
             FOUR,

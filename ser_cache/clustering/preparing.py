@@ -43,16 +43,24 @@ def require_finite(ids: Sequence[str], points: NDArray[np.floating]) -> None:
         )
 
 
-def require_clusters(points: NDArray[np.floating], k: int) -> None:
-    """Refuse more clusters than utterances, or than there are different points, can make.
+def require_enough(points: NDArray[np.floating], k: int) -> None:
+    """Refuse as many clusters as utterances, or more.
 
     Raises:
-        ClusteringError: there are too few.
+        ClusteringError: there are too few utterances.
     """
     if len(points) <= k:
         raise ClusteringError(
             f"{len(points)} utterances cannot make {k} clusters; choose a --k below their number."
         )
+
+
+def require_different(points: NDArray[np.floating], k: int) -> None:
+    """Refuse more clusters than there are different points.
+
+    Raises:
+        ClusteringError: there are too few.
+    """
     different = len(np.unique(points, axis=0))
     if different < k:
         raise ClusteringError(

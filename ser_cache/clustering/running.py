@@ -19,7 +19,8 @@ from ser_cache.clustering.outcome import Clustering, Members, Trial
 from ser_cache.clustering.partitioning import Partition, k_means
 from ser_cache.clustering.preparing import (
     principal_components,
-    require_clusters,
+    require_different,
+    require_enough,
     require_finite,
     standardised,
 )
@@ -54,12 +55,12 @@ def cluster_points(
     order = sorted(range(len(ids)), key=ids.__getitem__)
     ids, points = [ids[row] for row in order], points[order]
     known = {name: tuple(values[row] for row in order) for name, values in labels.items()}
+    require_enough(points, max(options.k))
     require_finite(ids, points)
-    require_clusters(points, max(options.k))
     ready = standardised(points, _speakers(known) if options.standardise == "speaker" else None)
     components = principal_components(ready)
     kept = ready if options.reduce is None else _first(components.points, options.reduce)
-    require_clusters(kept, max(options.k))  # again: within speakers, or in few components, points may meet
+    require_different(kept, max(options.k))
 
     partitions = _partitions(kept, options, progress)
     groups = {name: _numbered(values) for name, values in known.items()}
