@@ -155,7 +155,7 @@ def test_clusterings_do_not_disturb_the_runs(cached, capsys):
         (["--layer", "x"], "--layer x is no layer"),
         (["--layer", "9"], "has no layer 9; cached are 0, 1, 2"),
         (["--score", "f1"], "unknown score 'f1'"),
-        (["--standardise", "none"], "unknown standardisation 'none'"),
+        (["--standardise", "none"], "there is no none with two groups to standardise within; choose global"),
         (["--against", "take"], "no utterance has a 'take' to compare with"),
         (["--features", "xls-r"], "unknown features 'xls-r'"),
         (["--plot", "a.gif"], "does not end in .png, .pdf, .svg"),

@@ -59,8 +59,8 @@ SOME_FAILED = 3
     "--standardise",
     default="global",
     show_default=True,
-    metavar="global|speaker",
-    help="Features over all utterances, or within each speaker.",
+    metavar="global|LABEL",
+    help="Features over all utterances, or within each group of a label: speaker takes out who speaks.",
 )
 @click.option(
     "--reduce",

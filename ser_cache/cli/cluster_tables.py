@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ser_cache.cli import screen
+from ser_cache.clustering import GLOBAL
 from ser_cache.reproduction import Section
 
 if TYPE_CHECKING:
@@ -204,7 +205,7 @@ def _best_layers(found: Sequence[StoredClustering], labels: Sequence[str], score
     for name in labels:
         values = [_mean([getattr(a, score) for a in one.clustering.agreements[name]]) or 0.0 for one in found]
         place = int(np.argmax(values))
-        best.append(f"{name} {found[place].config.layer} ({values[place]:.2f})")
+        best.append(f"{name} {found[place].config.layer} ({_number(values[place])})")
     return f"best layer: {', '.join(best)}"
 
 
@@ -223,7 +224,7 @@ def _manner(stored: StoredClustering) -> str:
     config = stored.config
     size = screen.count(stored.clustering.features, "feature")
     how = [size if config.reduce is None else f"{config.reduce} components of {size}"]
-    how += ["standardised within speakers"] if config.standardise == "speaker" else []
+    how += [] if config.standardise == GLOBAL else [f"standardised within {config.standardise}"]
     return ", ".join(how)
 
 

@@ -9,7 +9,7 @@ finds (`storing`). Stage 2: reads the cache, imports scikit-learn when it runs a
 from ser_cache.clustering.cached import cluster
 from ser_cache.clustering.labels import LABELS, label_sets
 from ser_cache.clustering.measures import Agreement, agreement
-from ser_cache.clustering.options import STANDARDISATIONS, ClusterOptions
+from ser_cache.clustering.options import GLOBAL, ClusterOptions
 from ser_cache.clustering.outcome import Clustering, Members, Trial
 from ser_cache.clustering.running import cluster_points
 from ser_cache.clustering.silhouettes import silhouettes
@@ -21,8 +21,8 @@ from ser_cache.clustering.storing import (
 )
 
 __all__ = [
+    "GLOBAL",
     "LABELS",
-    "STANDARDISATIONS",
     "Agreement",
     "ClusterOptions",
     "Clustering",

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ser_cache.errors import ClusteringError, UnknownNameError
+from ser_cache.errors import ClusteringError
 
-STANDARDISATIONS = {
-    "global": "zero mean and unit deviation of each feature over all utterances",
-    "speaker": "the same over the utterances of each speaker, which takes out what speakers differ in",
-}
-"""What can be done to the features first, and what it means."""
+GLOBAL = "global"
+"""Features standardised over all utterances."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +18,8 @@ class ClusterOptions:
         k: numbers of clusters to try, ascending; empty for the number of groups of ``k_of``.
         k_of: the label whose number of groups is k, where ``k`` is empty.
         seeds: of k-means; with several, scores have a spread and the partitions are compared.
-        standardise: one of ``STANDARDISATIONS``.
+        standardise: ``GLOBAL``, or the label within whose groups features have zero mean and unit deviation,
+            which takes out what they differ in: with "speaker" who speaks, with "sentence" what is said.
         reduce: cluster this many principal components of the standardised features; None for the features
             themselves.
         restarts: k-means runs of each seed, of which the one with the least inertia counts.
@@ -32,7 +30,7 @@ class ClusterOptions:
     k: tuple[int, ...] = ()
     k_of: str = "emotion"
     seeds: tuple[int, ...] = (0,)
-    standardise: str = "global"
+    standardise: str = GLOBAL
     reduce: int | None = None
     restarts: int = 10
     permutations: int = 200
@@ -40,8 +38,6 @@ class ClusterOptions:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be done with any corpus."""
-        if self.standardise not in STANDARDISATIONS:
-            raise UnknownNameError("standardisation", self.standardise, STANDARDISATIONS)
         if any(k < 2 for k in self.k):
             raise ClusteringError(f"k is {min(self.k)}; there are two clusters at least.")
         if list(self.k) != sorted(set(self.k)):

@@ -69,12 +69,12 @@ def require_different(points: NDArray[np.floating], k: int) -> None:
         )
 
 
-def standardised(points: NDArray[np.floating], speakers: Sequence[str] | None = None) -> Points:
+def standardised(points: NDArray[np.floating], groups: Sequence[str] | None = None) -> Points:
     """Zero mean and unit deviation of each feature, in float64; features that never change are left out.
 
     Args:
         points: (n, d).
-        speakers: of each utterance, to standardise within speakers; None for over all.
+        groups: of each utterance, to standardise within each; None for over all.
 
     Returns:
         (n, features that change).
@@ -83,10 +83,10 @@ def standardised(points: NDArray[np.floating], speakers: Sequence[str] | None = 
         ClusteringError: no feature changes.
     """
     values = points.astype(np.float64)
-    if speakers is None:
+    if groups is None:
         members = [np.arange(len(values))]
     else:
-        names, of = np.unique(np.array(speakers), return_inverse=True)
+        names, of = np.unique(np.array(groups), return_inverse=True)
         members = [np.flatnonzero(of == number) for number in range(len(names))]
     for rows in members:
         one = values[rows]
@@ -98,7 +98,7 @@ def standardised(points: NDArray[np.floating], speakers: Sequence[str] | None = 
         )
     changing = values.any(axis=0)
     if not changing.any():
-        within = "" if speakers is None else " within a speaker"
+        within = "" if groups is None else " within each group"
         raise ClusteringError(
             f"all features are constant{within}: {len(points)} utterances cannot be told apart by them."
         )

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ser_cache.clustering.measures import agreement
-from ser_cache.clustering.options import ClusterOptions
+from ser_cache.clustering.options import GLOBAL, ClusterOptions
 from ser_cache.clustering.outcome import Clustering, Members, Trial
 from ser_cache.clustering.partitioning import Partition, k_means
 from ser_cache.clustering.preparing import (
@@ -43,8 +43,8 @@ def cluster_points(
     Args:
         ids: of the utterances, each once.
         points: their features, (n, d).
-        labels: by name, the value of each utterance, "" where not known; "speaker" among them where features
-            are standardised within speakers.
+        labels: by name, the value of each utterance, "" where not known; the one that features are
+            standardised within must be among them.
         options: how; ``k`` must be set.
         progress: told of every k-means.
 
@@ -57,7 +57,7 @@ def cluster_points(
     known = {name: tuple(values[row] for row in order) for name, values in labels.items()}
     require_enough(points, max(options.k))
     require_finite(ids, points)
-    ready = standardised(points, _speakers(known) if options.standardise == "speaker" else None)
+    ready = standardised(points, _groups(known, options.standardise))
     components = principal_components(ready)
     kept = ready if options.reduce is None else _first(components.points, options.reduce)
     require_different(kept, max(options.k))
@@ -92,12 +92,16 @@ def cluster_points(
     )
 
 
-def _speakers(labels: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
-    if "speaker" not in labels:
+def _groups(labels: Mapping[str, tuple[str, ...]], standardise: str) -> tuple[str, ...] | None:
+    """The groups to standardise within; utterances whose label is not known are a group too."""
+    if standardise == GLOBAL:
+        return None
+    if standardise not in labels:
         raise ClusteringError(
-            "features cannot be standardised within speakers where there are not two: use the global one."
+            f"there is no {standardise} with two groups to standardise within; choose {GLOBAL}, or one of "
+            f"{', '.join(labels) or 'no label'}."
         )
-    return labels["speaker"]
+    return labels[standardise]
 
 
 def _first(points: NDArray[np.float64], count: int) -> NDArray[np.float64]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ser_cache.clustering import GLOBAL
 from ser_cache.plots.canvas import (
     COLOURS,
     DASHES,
@@ -76,7 +77,7 @@ def draw_clustering(path: Path, stored: StoredClustering) -> None:
         _by_number(axes[2, 1], ks, [t.inertia for t in found.trials], "inertia", found.k)
     config = stored.config
     reduced = "" if config.reduce is None else f", {config.reduce} components"
-    within = ", standardised within speakers" if config.standardise == "speaker" else ""
+    within = "" if config.standardise == GLOBAL else f", standardised within {config.standardise}"
     figure.suptitle(
         f"{config.corpus}, {config.backbone}, layer {config.layer}, k {found.k}{reduced}{within}",
         fontsize=LARGE + 1,
@@ -125,7 +126,8 @@ def _curves(axes: Axes, layers: Sequence[StoredClustering], score: str, heading:
     ks = sorted({one.clustering.k for one in layers})
     clusters = f"{ks[0]} clusters" if len(ks) == 1 else f"{ks[0]} to {ks[-1]} clusters"
     config = layers[0].config
-    axes.set_title(f"{config.corpus}, {config.backbone}, {clusters}", fontsize=LARGE)
+    within = "" if config.standardise == GLOBAL else f", standardised within {config.standardise}"
+    axes.set_title(f"{config.corpus}, {config.backbone}, {clusters}{within}", fontsize=LARGE)
     axes.set_xlabel("layer", fontsize=PLAIN)
     axes.set_ylabel(heading, fontsize=PLAIN)
     axes.set_xticks(numbers)
