@@ -131,12 +131,11 @@ def cluster(
     places = given_places(manifests, cache)
     jobs = feature_jobs(where, features, corpora, places)
     found: list[list[StoredClustering]] = []
-    statuses = [0]
 
     def cluster_one(job: FeatureJob) -> int:
-        statuses.append(extract_if_missing(where, job))
+        status = extract_if_missing(where, job)
         found.append(_cluster_one(where, job, layers, options, places, force=force))
-        return statuses[-1]
+        return status
 
     status = screen.each(jobs, lambda job: job.name, cluster_one)
     if found:

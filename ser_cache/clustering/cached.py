@@ -8,10 +8,9 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ser_cache import __version__
 from ser_cache.clustering.labels import groups_of, label_sets
@@ -27,35 +26,12 @@ from ser_cache.errors import ClusteringError
 from ser_cache.files import sha256_of_value
 
 if TYPE_CHECKING:
+    from ser_cache.feature_sources import Features
     from ser_cache.manifest import Manifest, Utterance
 
 
-class Digest(Protocol):
-    """A fingerprint, of which clustering needs the digest alone."""
-
-    @property
-    def digest(self) -> str:
-        """SHA-256, in hexadecimal."""
-
-
-class PooledFeatures(Protocol):
-    """What clustering asks of cached features; ``ser_cache.store.CachedFeatures`` describes each."""
-
-    @property
-    def backbone(self) -> str: ...  # noqa: D102 - described where they are made
-    @property
-    def corpus(self) -> str: ...  # noqa: D102
-    @property
-    def fingerprint(self) -> Digest: ...  # noqa: D102
-    @property
-    def layers(self) -> tuple[int, ...]: ...  # noqa: D102
-    @property
-    def ids(self) -> tuple[str, ...]: ...  # noqa: D102
-    def mean(self, layer: int) -> NDArray[np.float32]: ...  # noqa: D102
-
-
 def cluster(
-    features: PooledFeatures,
+    features: Features,
     manifest: Manifest,
     layers: Sequence[int],
     options: ClusterOptions,
@@ -118,7 +94,7 @@ def _digest(utterances: Sequence[Utterance], labels: Mapping[str, Sequence[str]]
 
 
 def _config(
-    features: PooledFeatures,
+    features: Features,
     layer: int,
     options: ClusterOptions,
     labels: Mapping[str, Sequence[str]],
