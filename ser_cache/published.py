@@ -13,29 +13,23 @@ from ser_cache.errors import UnknownNameError
 
 @dataclass(frozen=True)
 class PublishedCorpus:
-    """A corpus of a study, and how to come by it.
+    """A corpus of a study, as the study counts it.
 
     Attributes:
-        name: of its manifest.
+        name: of its recipe and its manifest.
         language: as the study calls it.
         samples: how many utterances the study had.
         emotions: how many classes.
-        title: in full; empty where ``ser corpora`` knows it.
-        source: where it is had; likewise.
-        licence: as far as known; likewise.
-        pattern: for ``ser manifest --pattern``; empty where its file names are not known here.
-        codes: emotion code to canonical name, for ``--labels``; empty where the code is that name.
+        explanation: what its count is of, as far as that can be told; not from the study.
+        choice: what is taken here instead, and what follows from it; empty where it is the same clips.
     """
 
     name: str
     language: str
     samples: int
     emotions: int
-    title: str = ""
-    source: str = ""
-    licence: str = ""
-    pattern: str = ""
-    codes: Mapping[str, str] | None = None
+    explanation: str = ""
+    choice: str = ""
 
 
 @dataclass(frozen=True)
@@ -169,8 +163,8 @@ def _corpora(study: str) -> dict[str, PublishedCorpus]:
             language=row["language"],
             samples=int(row["samples"]),
             emotions=int(row["emotions"]),
-            codes=dict(pair.split("=") for pair in known[row["corpus"]]["codes"].split()),
-            **{name: known[row["corpus"]][name] for name in ("title", "source", "licence", "pattern")},
+            explanation=known[row["corpus"]]["explanation"],
+            choice=known[row["corpus"]]["choice"],
         )
         for row in _rows(f"{study}_table1_corpora.csv")
     }

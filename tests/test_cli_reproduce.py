@@ -31,7 +31,7 @@ def test_a_dry_run_plans_and_trains_nothing(grid, capsys):
     assert "6 of the 162 cells of dasaro2024 can run here" in out
     assert rows(out, "whisper-small")[0][1:] == ["no", "no", "no", "ready", "no", "ready", "no", "no", "no"]
     assert "ser extract --model xls-r --corpus emodb --corpus emovo" in out
-    assert "ser manifest demos ROOT --pattern" in out
+    assert "ser manifest demos ROOT\n" in out
     assert "60.87            65.96  -5.09" in out
     assert not (grid / "runs").exists()
 

@@ -7,17 +7,13 @@ import sys
 from pathlib import Path, PurePosixPath
 
 import pytest
+from name_trees import tree
 
 from ser_cache.corpora import CORPORA, audio_files, known_corpus
 from ser_cache.errors import ManifestError, SettingsError, UnknownNameError
 from ser_cache.manifest import CANONICAL_EMOTIONS, check_corpus_name
 
-
-def tree(root: Path, *paths: str) -> Path:
-    for path in paths:
-        (root / path).parent.mkdir(parents=True, exist_ok=True)
-        (root / path).touch()
-    return root
+WITH_METADATA = ("emodb", "emovo", "ravdess")
 
 
 def parsed(corpus: str, path: str):
@@ -27,7 +23,7 @@ def parsed(corpus: str, path: str):
 # Recipes
 
 
-@pytest.mark.parametrize("corpus", sorted(CORPORA))
+@pytest.mark.parametrize("corpus", WITH_METADATA)
 def test_every_file_of_the_metadata_is_read_as_it_is_there(shared, corpus):
     recipe = CORPORA[corpus]
     with (shared / "data" / corpus / "metadata.csv").open(encoding="utf-8", newline="") as file:
@@ -55,7 +51,7 @@ def test_every_file_of_the_metadata_is_read_as_it_is_there(shared, corpus):
         }
 
 
-@pytest.mark.parametrize("corpus", sorted(CORPORA))
+@pytest.mark.parametrize("corpus", WITH_METADATA)
 def test_the_real_folders_are_found_whole(shared, corpus):
     scan = CORPORA[corpus].scan(shared / "data" / corpus)
     assert len(scan.found) == CORPORA[corpus].utterances
@@ -69,15 +65,52 @@ def test_a_recipe_is_complete_and_its_labels_are_canonical(corpus):
     assert recipe.name == corpus
     check_corpus_name(recipe.name)
     assert set(recipe.labels.values()) <= set(CANONICAL_EMOTIONS)
-    assert recipe.expected.keys() == set(recipe.labels.values())
+    assert recipe.emotions == tuple(sorted(set(recipe.labels.values())))
+    assert recipe.expected.keys() == set(recipe.labels.values()) or (not recipe.expected and recipe.size)
     assert all([recipe.title, recipe.citation, recipe.licence, recipe.source, recipe.layout])
+    assert recipe.utterances > 0 < recipe.speakers
     assert len(recipe.language) == 2
-    assert "\n" not in recipe.layout
+    assert not any("\n" in text for text in (recipe.layout, recipe.licence, recipe.source, *recipe.warts))
 
 
-@pytest.mark.parametrize(("corpus", "utterances"), [("emovo", 588), ("emodb", 535), ("ravdess", 1440)])
-def test_the_expected_counts_are_the_published_ones(corpus, utterances):
-    assert CORPORA[corpus].utterances == utterances
+@pytest.mark.parametrize("corpus", sorted(CORPORA))
+def test_what_a_recipe_says_reads_as_sentences_and_contradicts_nothing(corpus):
+    recipe = CORPORA[corpus]
+    assert recipe.citation.endswith(".")
+    assert all(
+        (wart[0].isupper() or wart[0].isdigit()) and wart.endswith((".", '".')) for wart in recipe.warts
+    )
+    assert not recipe.unverified.endswith(".")
+    assert not recipe.omitted.keys() & recipe.labels.keys()
+    sizes = [recipe.utterances, *(edition.utterances for edition in recipe.editions)]
+    assert len(set(sizes)) == len(sizes)
+    assert recipe.edition_of(recipe.utterances) is None
+    for edition in recipe.editions:
+        assert recipe.edition_of(edition.utterances) == edition
+
+
+def test_the_recipes_that_no_copy_or_official_list_confirms_say_so():
+    assert {name for name, recipe in CORPORA.items() if recipe.unverified} == {"emomatch", "eyase", "iemocap"}
+
+
+@pytest.mark.parametrize(
+    ("corpus", "utterances", "speakers"),
+    [
+        ("aesdd", 604, 6),
+        ("cafe", 936, 12),
+        ("demos", 9697, 68),
+        ("emodb", 535, 10),
+        ("emomatch", 2020, 50),
+        ("emovo", 588, 6),
+        ("eyase", 579, 6),
+        ("iemocap", 5531, 10),
+        ("oreau", 434, 32),
+        ("ravdess", 1440, 24),
+        ("shemo", 3000, 87),
+    ],
+)
+def test_the_expected_counts_are_the_published_ones(corpus, utterances, speakers):
+    assert (CORPORA[corpus].utterances, CORPORA[corpus].speakers) == (utterances, speakers)
 
 
 @pytest.mark.parametrize(
@@ -89,6 +122,23 @@ def test_the_expected_counts_are_the_published_ones(corpus, utterances):
         ("emodb", "03a01.wav"),
         ("emodb", "03c01Fa.wav"),
         ("emodb", "99a01Fa.wav"),
+        ("emodb", "10a03Na.wav"),
+        ("emodb", "10a01Ca.wav"),
+        ("emodb", "OréauFR_02/f/sessn/10a01Na.wav"),
+        ("aesdd", "a03.wav"),
+        ("aesdd", "a03 (0).wav"),
+        ("aesdd", "fm03_ang (1).wav"),
+        ("cafe", "13-C-1-1.wav"),
+        ("cafe", "01-C-3-1.wav"),
+        ("demos", "PR_x_23_tri00a.wav"),
+        ("demos", "F_01_OISHI_S_10_ANGRY_1.wav"),
+        ("emomatch", "3_Alegria_02.wav"),
+        ("emomatch", "1001_DFA_ANG.wav"),
+        ("eyase", "fm03_ang.wav"),
+        ("iemocap", "Ses06F_impro01_F000.wav"),
+        ("oreau", "05a01Ca.wav"),
+        ("oreau", "08a01Wa.wav"),
+        ("shemo", "X01A01.wav"),
         ("ravdess", "02-01-06-01-02-01-12.wav"),
         ("ravdess", "01-01-06-01-02-01-12.wav"),
         ("ravdess", "03-02-06-01-02-01-12.wav"),
@@ -103,6 +153,8 @@ def test_names_of_other_data_are_not_recognised(corpus, path):
 def test_an_unknown_emotion_code_is_read_for_the_caller_to_report():
     assert parsed("emovo", "xyz-f1-b1.wav").code == "xyz"
     assert parsed("emodb", "03a01Xa.wav").code == "X"
+    assert parsed("shemo", "F01X01.wav").code == "X"
+    assert parsed("demos", "PR_m_23_xyz00a.wav").code == "xyz"
     assert parsed("ravdess", "03-01-09-01-02-01-12.wav").code == "09"
 
 
@@ -152,6 +204,28 @@ def test_song_and_video_are_named_and_not_mixed_in(tmp_path):
         "Actor_12/03-02-06-01-02-01-12.wav",
     ]
     assert "not one of ravdess's" in scan.unrecognised[0][1]
+
+
+def test_two_versions_of_a_corpus_side_by_side_are_refused_and_named(tmp_path):
+    tree(tmp_path, "OréauFR_01/f/sessc/10a01Ca.wav", "OréauFR_02/f/sessc/10a01Ca.wav")
+    with pytest.raises(ManifestError, match=r"two copies.*version 1.*OréauFR_01.*502 utterances"):
+        CORPORA["oreau"].scan(tmp_path)
+    assert len(CORPORA["oreau"].scan(tmp_path / "OréauFR_02").found) == 1
+
+
+def test_the_same_name_of_two_speakers_is_no_second_copy(tmp_path):
+    tree(tmp_path, "Female01/fm01_ang (1).wav", "Female02/fm01_ang (1).wav")
+    assert [clip.fields.speaker for clip in CORPORA["eyase"].scan(tmp_path).found] == ["Female01", "Female02"]
+    tree(tmp_path, "copy/Female02/fm01_ang (1).wav")
+    with pytest.raises(ManifestError, match="give the folder of one copy"):
+        CORPORA["eyase"].scan(tmp_path)
+
+
+def test_a_name_and_a_folder_that_contradict_each_other_are_named(tmp_path):
+    tree(tmp_path, "Male01/fm01_ang (1).wav", "Male01/ml01_ang (1).wav")
+    assert CORPORA["eyase"].scan(tmp_path).unrecognised == (
+        ("Male01/fm01_ang (1).wav", "its name says female, and its folder Male01 does not"),
+    )
 
 
 def test_two_copies_of_a_corpus_are_refused_rather_than_doubled(tmp_path):

@@ -1,6 +1,7 @@
 """Imports: known corpora, tables and name patterns; what fails alone and what stops everything."""
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,13 +17,14 @@ from ser_cache.importing import (
     Labels,
     NamePattern,
     differences,
+    list_corpus,
     prepare,
     prepare_corpus,
     read_labels,
     read_pattern,
     read_table,
 )
-from ser_cache.manifest import Manifest, read_manifest, write_manifest
+from ser_cache.manifest import Manifest, Utterance, read_manifest, write_manifest
 
 EMOVO = CORPORA["emovo"]
 
@@ -151,6 +153,33 @@ def test_differences_are_readable_lines(shared):
     assert f"535 utterances expected, {len(kept)} found" in lines
     assert "10 speakers expected, 9 found" in lines
     assert "fear: 69 expected, 0 found" in lines
+
+
+def test_differences_name_the_edition_that_a_manifest_is_as_large_as():
+    clip = Utterance("a", "a.wav", "10", "anger", "C", "fr", 1, "0" * 64)
+    clips = tuple(replace(clip, id=str(number), path=f"{number}.wav") for number in range(502))
+    lines = differences(CORPORA["oreau"], Manifest("oreau", clips))
+    assert lines[0] == (
+        "434 utterances expected, 502 found, as many as version 1, before its perception test (OréauFR_01)"
+    )
+
+
+def test_where_only_the_whole_number_is_known_a_class_that_is_absent_or_unknown_is_told():
+    clip = Utterance("a", "a.wav", "10", "anger", "Ira", "es", 1, "0" * 64)
+    emotions = [*CORPORA["emomatch"].emotions, "boredom"]
+    clips = [replace(clip, id=each, path=f"{each}.wav", emotion=each) for each in emotions if each != "fear"]
+    assert differences(CORPORA["emomatch"], Manifest("emomatch", tuple(clips)))[2:] == [
+        "boredom: none expected, 1 found",
+        "fear: some expected, 0 found",
+    ]
+
+
+def test_a_folder_of_another_known_corpus_is_told_which_it_is(tmp_path):
+    sound(tmp_path / "female" / "F01A01.wav")
+    sound(tmp_path / "female" / "F01A02.wav")
+    sound(tmp_path / "unknown.wav")
+    with pytest.raises(ManifestError, match=r"no clip of emovo.*2 of its files look like shemo's; for those"):
+        list_corpus(EMOVO, tmp_path)
 
 
 def test_ravdess_has_its_one_identical_pair(shared):

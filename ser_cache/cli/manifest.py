@@ -180,7 +180,7 @@ def _list(corpus: str, root: Path, table: Path | None, pattern: str | None, labe
 def _show(imported: Import, path: Path, complete: bool) -> None:
     from ser_cache.audio import SHORTEST_SPEECH
     from ser_cache.corpora import CORPORA
-    from ser_cache.importing import describe_leak, differences, length_leaks
+    from ser_cache.importing import about_left_out, describe_leak, differences, length_leaks
     from ser_cache.manifest import CANONICAL_EMOTIONS
 
     made = imported.manifest
@@ -193,8 +193,15 @@ def _show(imported: Import, path: Path, complete: bool) -> None:
         nearest = get_close_matches(emotion, CANONICAL_EMOTIONS, n=1)
         guess = f"; did you mean {nearest[0]!r}?" if nearest else ""
         screen.note(f"note: {emotion!r} is not one of the usual emotions{guess}")
-    if complete and (lines := differences(CORPORA[made.corpus], made)):
-        screen.note(f"differs from the complete corpus: {'; '.join(lines)}")
+    if complete:
+        if left_out := about_left_out(imported.left_out):
+            screen.note(f"left out: {left_out}")
+        if lines := differences(CORPORA[made.corpus], made):
+            screen.note(f"differs from the complete corpus: {'; '.join(lines)}")
+        if unverified := CORPORA[made.corpus].unverified:
+            screen.note(
+                f"note: the recipe of {made.corpus} is not verified: {unverified}; look at the counts"
+            )
     for group in imported.duplicates:
         screen.note(f"identical audio: {', '.join(group)}")
     if imported.doubtful:

@@ -1,22 +1,75 @@
 """The corpora that are known by name: one small file each, with citation, licence, labels and file names."""
 
-from ser_cache.corpora import emodb, emovo, ravdess
-from ser_cache.corpora.corpus import AUDIO_SUFFIXES, Corpus, Fields, Found, Scan, audio_files, demand_folder
+from pathlib import Path, PurePosixPath
+
+from ser_cache.corpora import (
+    aesdd,
+    cafe,
+    demos,
+    emodb,
+    emomatch,
+    emovo,
+    eyase,
+    iemocap,
+    oreau,
+    ravdess,
+    shemo,
+)
+from ser_cache.corpora.corpus import (
+    AUDIO_SUFFIXES,
+    Corpus,
+    Edition,
+    Fields,
+    Found,
+    NoClip,
+    Scan,
+    audio_files,
+    demand_folder,
+)
 from ser_cache.errors import UnknownNameError
 
-CORPORA: dict[str, Corpus] = {recipe.name: recipe for recipe in (emodb.CORPUS, emovo.CORPUS, ravdess.CORPUS)}
+CORPORA: dict[str, Corpus] = {
+    recipe.name: recipe
+    for recipe in (
+        aesdd.CORPUS,
+        cafe.CORPUS,
+        demos.CORPUS,
+        emodb.CORPUS,
+        emomatch.CORPUS,
+        emovo.CORPUS,
+        eyase.CORPUS,
+        iemocap.CORPUS,
+        oreau.CORPUS,
+        ravdess.CORPUS,
+        shemo.CORPUS,
+    )
+}
 
 __all__ = [
     "AUDIO_SUFFIXES",
     "CORPORA",
     "Corpus",
+    "Edition",
     "Fields",
     "Found",
+    "NoClip",
     "Scan",
     "audio_files",
     "demand_folder",
     "known_corpus",
+    "recognised_by",
 ]
+
+
+def recognised_by(root: Path) -> dict[str, int]:
+    """How many of the audio files below a folder each recipe takes, the most first; without those of none."""
+    paths = [PurePosixPath(path) for path, problem in audio_files(root) if not problem]
+    taken = {
+        name: sum(isinstance(recipe.parse(path), Fields) for path in paths)
+        for name, recipe in CORPORA.items()
+    }
+    most_first = sorted(taken.items(), key=lambda item: (-item[1], item[0]))
+    return {name: number for name, number in most_first if number}
 
 
 def known_corpus(name: str) -> Corpus:

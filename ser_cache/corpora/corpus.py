@@ -1,11 +1,12 @@
 """What is known of a corpus before a file of it is seen, and how its files are found below a folder.
 
-A recipe says how to read a name; it never says where the corpus was unpacked.
+A recipe says how to read a name; it never says where the corpus was unpacked. Where a corpus keeps its labels
+in files of their own, its recipe reads those too.
 """
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 from ser_cache.errors import ManifestError, SettingsError
@@ -31,6 +32,7 @@ class Fields:
         intensity: the corpus's level of portrayed emotion.
         race: as the corpus writes it.
         ethnicity: as the corpus writes it.
+        fold: the part of the corpus that studies test on together.
         extra: anything else, as (column, value), sorted by column.
     """
 
@@ -42,7 +44,34 @@ class Fields:
     intensity: str = ""
     race: str = ""
     ethnicity: str = ""
+    fold: str = ""
     extra: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class NoClip:
+    """Why a recipe does not take a file, where it can say more than that it knows no such name.
+
+    Attributes:
+        reason: as part of a sentence.
+        expected: whether the complete corpus holds it, so that leaving it out is no failure.
+    """
+
+    reason: str
+    expected: bool = False
+
+
+@dataclass(frozen=True)
+class Edition:
+    """Another size in which a corpus is met: an earlier release, or a part of it.
+
+    Attributes:
+        name: what it is.
+        utterances: how many it has.
+    """
+
+    name: str
+    utterances: int
 
 
 @dataclass(frozen=True)
@@ -61,10 +90,12 @@ class Scan:
         found: the recognised clips, sorted by path.
         unrecognised: (path, reason) of audio files that are no clip of the corpus and of folders that could
             not be entered, sorted by path.
+        left_out: (path, reason) of files that belong to the corpus and are no clips to take, sorted by path.
     """
 
     found: tuple[Found, ...]
     unrecognised: tuple[tuple[str, str], ...]
+    left_out: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -79,12 +110,22 @@ class Corpus:
         licence: as stated by its owner, or that it is not.
         source: where it is had.
         labels: the corpus's emotion codes to canonical English names.
-        expected: utterances per canonical emotion in the complete corpus.
+        expected: utterances per canonical emotion in the complete corpus; empty where only ``size`` is known.
         speakers: how many the complete corpus has.
-        parse: reads a path relative to the root, of which most recipes need only the stem; None when it is no
-            clip of this corpus. An emotion code without a label is for the caller to report, so ``parse``
-            returns it rather than None.
-        layout: how the files are named, and the warts worth knowing.
+        parse: reads a path relative to the root, of which most recipes need only the stem; None (or why, as a
+            ``NoClip``) when it is no clip of this corpus. An emotion code without a label is for the caller
+            to report, so ``parse`` returns it rather than None.
+        layout: how the files are named, with an example.
+        warts: what else is worth knowing before using it, a sentence or two each.
+        download: what to fetch from the source, and what to ask for first.
+        unverified: what the recipe rests on, where neither a copy of the corpus nor an official list of its
+            files could be read here; empty for a recipe that was checked against real names.
+        size: utterances of the complete corpus, where ``expected`` does not say.
+        editions: other sizes in which it is met.
+        omitted: codes of emotions that are no class of the corpus as studies use it, and what they mean;
+            their clips are left out unless a label map gives the code a meaning.
+        read_codes: reads the emotion codes, by the stem of the clip, from label files below a root; None
+            where the names hold them. Where it is given, ``parse`` leaves the code empty.
     """
 
     name: str
@@ -96,37 +137,83 @@ class Corpus:
     labels: Mapping[str, str]
     expected: Mapping[str, int]
     speakers: int
-    parse: Callable[[PurePosixPath], Fields | None] = field(repr=False)
+    parse: Callable[[PurePosixPath], Fields | NoClip | None] = field(repr=False)
     layout: str
+    warts: tuple[str, ...] = ()
+    download: str = ""
+    unverified: str = ""
+    size: int = 0
+    editions: tuple[Edition, ...] = ()
+    omitted: Mapping[str, str] = field(default_factory=dict)
+    read_codes: Callable[[Path], Mapping[str, str]] | None = field(default=None, repr=False)
 
     @property
     def utterances(self) -> int:
         """How many the complete corpus has."""
-        return sum(self.expected.values())
+        return sum(self.expected.values()) or self.size
+
+    @property
+    def emotions(self) -> tuple[str, ...]:
+        """The canonical names of its classes, sorted."""
+        return tuple(sorted(set(self.labels.values())))
+
+    def edition_of(self, utterances: int) -> Edition | None:
+        """The other edition of exactly this size; None for the complete corpus and for any other size."""
+        same = (edition for edition in self.editions if edition.utterances == utterances)
+        return None if utterances == self.utterances else next(same, None)
 
     def scan(self, root: Path) -> Scan:
         """Find the corpus's clips anywhere below a folder, by their names.
 
         Raises:
             SettingsError: the root is missing, or is not a folder.
-            ManifestError: one clip lies there twice under the same name (a second copy of the corpus), or no
-                clip of the corpus is there.
+            ManifestError: one clip lies there twice under the same name (a second copy of the corpus), no
+                clip of the corpus is there, or the files that hold its labels are missing or contradict each
+                other.
         """
-        found, unrecognised = [], []
-        for path, problem in audio_files(root):
-            fields = None if problem else self.parse(PurePosixPath(path))
-            if fields is None:
-                unrecognised.append((path, problem or f"its name is not one of {self.name}'s"))
-            else:
-                found.append(Found(path, fields))
+        read = [(path, self._read(path, problem)) for path, problem in audio_files(root)]
+        if self.read_codes is not None and any(isinstance(clip, Fields) for _, clip in read):
+            codes = self.read_codes(root)
+            read = [(path, _coded(PurePosixPath(path).stem, clip, codes)) for path, clip in read]
+        found = tuple(Found(path, clip) for path, clip in read if isinstance(clip, Fields))
+        others = [(path, clip) for path, clip in read if isinstance(clip, NoClip)]
         if not found:
-            seen = f"{len(unrecognised):,} other audio files" if unrecognised else "no audio files at all"
+            seen = f"{len(others):,} other audio files" if others else "no audio files at all"
             raise ManifestError(
                 f"{root} holds no clip of {self.name} and {seen}; expected are: {self.layout} "
                 "Give the folder that holds the unpacked corpus, or import by --table or --pattern."
             )
-        _refuse_second_copy(root, found)
-        return Scan(tuple(found), tuple(unrecognised))
+        self._refuse_second_copy(root, found)
+        return Scan(
+            found,
+            tuple((path, clip.reason) for path, clip in others if not clip.expected),
+            tuple((path, clip.reason) for path, clip in others if clip.expected),
+        )
+
+    def _read(self, path: str, problem: str) -> Fields | NoClip:
+        if problem:
+            return NoClip(problem)
+        return self.parse(PurePosixPath(path)) or NoClip(f"its name is not one of {self.name}'s")
+
+    def _refuse_second_copy(self, root: Path, found: tuple[Found, ...]) -> None:
+        first: dict[tuple[str, str], str] = {}
+        for clip in found:
+            # The speaker as well, because EYASE gives two speakers the same names in different folders.
+            stem = PurePosixPath(clip.path).stem
+            other = first.setdefault((clip.fields.speaker, stem), clip.path)
+            if other != clip.path:
+                known = "; ".join(f"{each.name}, {each.utterances:,} utterances" for each in self.editions)
+                raise ManifestError(
+                    f"{root} holds {stem!r} twice ({other} and {clip.path}), which looks like two copies of "
+                    f"the corpus; give the folder of one copy{f' (its editions: {known})' if known else ''}."
+                )
+
+
+def _coded(stem: str, clip: Fields | NoClip, codes: Mapping[str, str]) -> Fields | NoClip:
+    """A clip with its code from the label files, where it is a clip."""
+    if isinstance(clip, NoClip):
+        return clip
+    return replace(clip, code=codes[stem]) if stem in codes else NoClip("no label file names it")
 
 
 def audio_files(root: Path) -> Iterator[tuple[str, str]]:
@@ -174,15 +261,3 @@ def _walk(folder: Path, base: str, prefix: str) -> Iterator[tuple[str, str]]:
                 yield path, cell_complaint("path", path) or path_complaint(path)
         elif is_audio:
             yield path, cell_complaint("path", path) or path_complaint(path)
-
-
-def _refuse_second_copy(root: Path, found: list[Found]) -> None:
-    first: dict[str, str] = {}
-    for clip in found:
-        stem = PurePosixPath(clip.path).stem
-        other = first.setdefault(stem, clip.path)
-        if other != clip.path:
-            raise ManifestError(
-                f"{root} holds {stem!r} twice ({other} and {clip.path}), which looks like two copies of the "
-                "corpus; give the folder of one copy."
-            )

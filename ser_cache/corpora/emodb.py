@@ -4,6 +4,7 @@ import re
 from pathlib import PurePosixPath
 
 from ser_cache.corpora.corpus import Corpus, Fields
+from ser_cache.corpora.lookalikes import EMODB_CODES, EMODB_SENTENCES, OREAU_CODES, in_oreau_folder
 
 _NAME = re.compile(r"(?P<speaker>\d{2})(?P<sentence>[ab]\d{2})(?P<code>[A-Z])(?P<take>[a-z]?)")
 
@@ -24,8 +25,9 @@ _SPEAKERS = {
 
 def _parse(path: PurePosixPath) -> Fields | None:
     match = _NAME.fullmatch(path.stem)
-    # Oréau names its files alike, with other speakers.
-    if match is None or match["speaker"] not in _SPEAKERS:
+    if match is None or match["speaker"] not in _SPEAKERS or match["sentence"] not in EMODB_SENTENCES:
+        return None
+    if match["code"] in OREAU_CODES - EMODB_CODES or in_oreau_folder(path):
         return None
     gender, age = _SPEAKERS[match["speaker"]]
     return Fields(
@@ -43,8 +45,8 @@ CORPUS = Corpus(
     title="Berlin database of emotional speech",
     language="de",
     citation=(
-        "F. Burkhardt, A. Paeschke, M. Rolfes, W. F. Sendlmeier, B. Weiss: "
-        "A Database of German Emotional Speech. Interspeech 2005."
+        "F. Burkhardt, A. Paeschke, M. Rolfes, W. F. Sendlmeier, B. Weiss: A Database of German Emotional "
+        "Speech. Interspeech 2005."
     ),
     licence="not stated in the archive; cite the paper",
     source="http://emodb.bilderbar.info/",
@@ -68,8 +70,10 @@ CORPUS = Corpus(
     },
     speakers=10,
     parse=_parse,
-    layout=(
-        "names such as 03a01Fa.wav (speaker, sentence, initial of the emotion in German, take). "
-        "The original is 16 kHz mono; one copy in circulation has every clip cut or padded to 2 s."
+    layout="names such as 03a01Fa.wav (speaker, sentence, initial of the emotion in German, take); 16 kHz.",
+    warts=(
+        "One copy in circulation has every clip cut or padded to 2 s.",
+        "Oréau names its files alike, four of them the same; what lies in a folder of Oréau's is not taken.",
     ),
+    download="download.zip; unpack it",
 )

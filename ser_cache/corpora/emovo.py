@@ -26,8 +26,8 @@ CORPUS = Corpus(
     title="Italian emotional speech database",
     language="it",
     citation=(
-        "G. Costantini, I. Iaderola, A. Paoloni, M. Todisco: "
-        "EMOVO Corpus: an Italian Emotional Speech Database. LREC 2014."
+        "G. Costantini, I. Iaderola, A. Paoloni, M. Todisco: EMOVO Corpus: an Italian Emotional Speech "
+        "Database. LREC 2014."
     ),
     licence="research use; not redistributable (terms not stated in the archive)",
     source="Fondazione Ugo Bordoni, http://voice.fub.it/activities/corpora/emovo/index.html",
@@ -52,4 +52,6 @@ CORPUS = Corpus(
     speakers=6,
     parse=_parse,
     layout="names such as dis-f1-b1.wav (emotion, speaker, sentence), in folders f1 to m3; 48 kHz stereo.",
+    warts=("Its 14 sentences are the same in every emotion, so a split by speakers has them on every side.",),
+    download="the archive linked on the page, or a mirror",
 )

@@ -35,7 +35,7 @@ CORPUS = Corpus(
         "(RAVDESS). PLoS ONE 13(5): e0196391, 2018."
     ),
     licence="CC BY-NC-SA 4.0",
-    source="https://zenodo.org/records/1188976, file Audio_Speech_Actors_01-24.zip",
+    source="https://zenodo.org/records/1188976",
     labels={
         "01": "neutral",
         "02": "calm",
@@ -59,7 +59,13 @@ CORPUS = Corpus(
     speakers=24,
     parse=_parse,
     layout=(
-        "names such as 03-01-06-01-02-01-12.wav, in folders Actor_01 to Actor_24; song (03-02-) and video "
-        "are not part of it. One pair of files has identical bytes in the official release."
+        "names such as 03-01-06-01-02-01-12.wav (audio, speech, emotion, intensity, sentence, take, "
+        "speaker), in folders Actor_01 to Actor_24; 48 kHz."
     ),
+    warts=(
+        "Song (03-02-) and video are other data of the same actors; they are listed, and not taken.",
+        "One pair of files has identical bytes in the official release.",
+        "Its two sentences are the same in every emotion, so a split by speakers has them on every side.",
+    ),
+    download="Audio_Speech_Actors_01-24.zip",
 )

@@ -9,7 +9,14 @@ from ser_cache.importing.labels import Labels, read_labels
 from ser_cache.importing.lengths import LengthLeak, describe_leak, length_leaks
 from ser_cache.importing.listing import Failure, Listing, list_corpus, read_pattern, read_table
 from ser_cache.importing.naming import NamePattern
-from ser_cache.importing.preparing import Import, Progress, differences, prepare, prepare_corpus
+from ser_cache.importing.preparing import (
+    Import,
+    Progress,
+    about_left_out,
+    differences,
+    prepare,
+    prepare_corpus,
+)
 
 __all__ = [
     "Failure",
@@ -19,6 +26,7 @@ __all__ = [
     "Listing",
     "NamePattern",
     "Progress",
+    "about_left_out",
     "describe_leak",
     "differences",
     "length_leaks",

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ser_cache.corpora import Corpus, audio_files, demand_folder
+from ser_cache.corpora import Corpus, Scan, audio_files, demand_folder, recognised_by
 from ser_cache.errors import ManifestError
 from ser_cache.importing.labels import Labels, label
 from ser_cache.importing.naming import NamePattern
@@ -35,17 +35,24 @@ class Listing:
     Attributes:
         utterances: with ``samples`` 0 and no ``sha256`` yet.
         failures: files already known not to belong or not to be there.
+        left_out: files of the corpus that its recipe leaves out on purpose, with the reason; no failures.
     """
 
     utterances: tuple[Utterance, ...]
     failures: tuple[Failure, ...]
+    left_out: tuple[Failure, ...] = ()
 
 
 def list_corpus(corpus: Corpus, root: Path, labels: Labels | None = None) -> Listing:
-    """Find a known corpus's clips by their names, without decoding; see ``prepare_corpus``."""
+    """Find a known corpus's clips by their names, without decoding; see ``prepare_corpus``.
+
+    Raises:
+        ManifestError: as ``Corpus.scan``; also where every clip has an emotion that the recipe leaves out.
+    """
     given = labels or Labels()
     merged = Labels({**corpus.labels, **given.emotions}, given.language or corpus.language)
-    scan = corpus.scan(root)
+    scan = _scan(corpus, root)
+    omitted = {code: name for code, name in corpus.omitted.items() if code not in given.emotions}
     clips = [
         Utterance(
             id=id_of(clip.path),
@@ -62,12 +69,38 @@ def list_corpus(corpus: Corpus, root: Path, labels: Labels | None = None) -> Lis
             intensity=clip.fields.intensity,
             race=clip.fields.race,
             ethnicity=clip.fields.ethnicity,
+            fold=clip.fields.fold,
             extra=clip.fields.extra,
         )
         for clip in scan.found
+        if clip.fields.code not in omitted
     ]
+    left_out = [Failure(path, reason) for path, reason in scan.left_out]
+    left_out += [
+        Failure(clip.path, omitted[clip.fields.code]) for clip in scan.found if clip.fields.code in omitted
+    ]
+    if not clips:
+        raise ManifestError(
+            f"every clip of {corpus.name} below {root} has an emotion that its recipe leaves out "
+            f"({', '.join(sorted({each.reason for each in left_out}))}); a label map (--labels) takes them."
+        )
     failures = tuple(Failure(path, reason) for path, reason in scan.unrecognised)
-    return Listing(label(clips, merged), failures)
+    left_out.sort(key=lambda failure: failure.path)
+    return Listing(label(clips, merged), failures, tuple(left_out))
+
+
+def _scan(corpus: Corpus, root: Path) -> Scan:
+    """Scan, and where a folder holds no clip of this corpus, say of which it does."""
+    try:
+        return corpus.scan(root)
+    except ManifestError as error:
+        taken = recognised_by(root)
+        if corpus.name in taken or not taken:
+            raise
+        other, number = next(iter(taken.items()))
+        raise ManifestError(
+            f"{error} {number:,} of its files look like {other}'s; for those: ser manifest {other} {root}"
+        ) from error
 
 
 def read_table(table: Path, root: Path, labels: Labels | None = None) -> Listing:

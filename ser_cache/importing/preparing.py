@@ -28,12 +28,14 @@ class Import:
         duplicates: groups of ids whose files have identical bytes; a note, not an error.
         doubtful: (id, reason) of clips that can hardly hold speech, too short or silent (see
             ``audio.speech_doubt``), sorted by id; they are in the manifest.
+        left_out: files that the corpus's recipe leaves out on purpose, sorted by path; no failures.
     """
 
     manifest: Manifest
     failures: tuple[Failure, ...]
     duplicates: tuple[tuple[str, ...], ...]
     doubtful: tuple[tuple[str, str], ...] = ()
+    left_out: tuple[Failure, ...] = ()
 
 
 def prepare_corpus(
@@ -109,7 +111,13 @@ def prepare(
     manifest = Manifest(name, tuple(sorted(clips, key=lambda clip: clip.id)))
     validate(manifest)
     failures.sort(key=lambda failure: failure.path)
-    return Import(manifest, tuple(failures), _same_bytes(manifest.utterances), tuple(sorted(doubtful)))
+    return Import(
+        manifest,
+        tuple(failures),
+        _same_bytes(manifest.utterances),
+        tuple(sorted(doubtful)),
+        listing.left_out,
+    )
 
 
 class _Decoded(NamedTuple):
@@ -160,12 +168,25 @@ def differences(corpus: Corpus, manifest: Manifest) -> list[str]:
     """What sets a manifest apart from the complete corpus, a readable line each; empty when nothing does."""
     lines = []
     if len(manifest) != corpus.utterances:
-        lines.append(f"{corpus.utterances:,} utterances expected, {len(manifest):,} found")
+        edition = corpus.edition_of(len(manifest))
+        known = f", as many as {edition.name}" if edition else ""
+        lines.append(f"{corpus.utterances:,} utterances expected, {len(manifest):,} found{known}")
     if len(manifest.speakers) != corpus.speakers:
         lines.append(f"{corpus.speakers} speakers expected, {len(manifest.speakers)} found")
     counts = Counter(utterance.emotion for utterance in manifest.utterances)
-    for emotion in sorted(corpus.expected.keys() | counts.keys()):
+    for emotion in sorted(set(corpus.emotions) | counts.keys()):
         expected, found = corpus.expected.get(emotion, 0), counts[emotion]
-        if expected != found:
+        if corpus.expected and expected != found:
             lines.append(f"{emotion}: {expected:,} expected, {found:,} found")
+        # Where only the whole number is known, the classes are, too.
+        elif not corpus.expected and (emotion in corpus.emotions) != bool(found):
+            lines.append(f"{emotion}: {'none' if found else 'some'} expected, {found:,} found")
     return lines
+
+
+def about_left_out(left_out: Sequence[Failure]) -> str:
+    """How many files a recipe leaves out, and how many for which reason; empty when it leaves out none."""
+    reasons = Counter(failure.reason for failure in left_out)
+    most_first = sorted(reasons.items(), key=lambda item: (-item[1], item[0]))
+    listed = ", ".join(f"{reason} {number:,}" for reason, number in most_first)
+    return f"{len(left_out):,} files, as the recipe says: {listed}" if left_out else ""

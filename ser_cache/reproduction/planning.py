@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ser_cache.corpora import CORPORA
+from ser_cache.corpora import known_corpus
 from ser_cache.errors import ResultsError, UnknownNameError
 from ser_cache.manifest import Manifest
 from ser_cache.published import PublishedCorpus, Study
@@ -227,7 +227,7 @@ def _other_corpora(corpora: Sequence[PublishedCorpus], manifests: Mapping[str, M
         if here != there:
             notes.append(
                 f"{corpus.name}: {here[0]:,} utterances of {here[1]} emotions here, "
-                f"{there[0]:,} of {there[1]} in the paper"
+                f"{there[0]:,} of {there[1]} in the paper (see ser corpora --check)"
             )
     return tuple(notes)
 
@@ -243,24 +243,14 @@ def _heads_left_out(heads: Sequence[str], jobs: Sequence[Job]) -> tuple[str, ...
 
 def _how_to_get(corpus: PublishedCorpus, study: Study, places: Sequence[str]) -> list[str]:
     """A corpus without a manifest: what it is, whence it comes, and the command that lists it."""
-    recipe = CORPORA.get(corpus.name)
-    about = recipe or corpus
-    options: list[str] = []
-    if recipe is None:
-        options = ["--pattern", corpus.pattern] if corpus.pattern else ["--table", f"{corpus.name}.csv"]
-        options += ["--labels", f"{corpus.name}.toml"] if corpus.codes else []
-    command = shlex.join(["ser", "manifest", corpus.name, "ROOT", *options, *_of(places, "--manifests")])
+    recipe = known_corpus(corpus.name)
+    command = shlex.join(["ser", "manifest", corpus.name, "ROOT", *_of(places, "--manifests")])
     lines = [
-        f"{corpus.name}: {about.title} ({corpus.language}, {corpus.samples:,} samples in {study.name})",
-        f"  from {about.source}; licence: {about.licence}",
+        f"{corpus.name}: {recipe.title} ({corpus.language}, {corpus.samples:,} samples in {study.name})",
+        f"  from {recipe.source}; licence: {recipe.licence}",
         f"  {command}",
     ]
-    if recipe is None and corpus.codes:
-        codes = ", ".join(f'{code} = "{name}"' for code, name in corpus.codes.items())
-        lines.append(f"  {corpus.name}.toml: [emotions] with {codes}, one a line")
-    if recipe is None and not corpus.pattern:
-        lines.append(f"  {corpus.name}.csv: a row per clip with the columns path, speaker, emotion")
-    return lines
+    return lines + ([f"  not verified: {recipe.unverified}"] if recipe.unverified else [])
 
 
 def _extraction(column: Column, corpora: Sequence[str], places: Sequence[str]) -> str:
