@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ser_cache.clustering import GLOBAL
+from ser_cache.clustering import GLOBAL, LABELS
 from ser_cache.plots.canvas import (
     COLOURS,
     DASHES,
@@ -110,7 +110,8 @@ def _curves(axes: Axes, layers: Sequence[StoredClustering], score: str, heading:
     numbers = [one.config.layer for one in layers]
     labels = list(dict.fromkeys(name for one in layers for name in one.clustering.agreements))
     ends: dict[str, tuple[str, Sequence[Sequence[float]]]] = {}
-    for place, name in enumerate(labels):
+    for name in labels:
+        place = _place(name, labels)
         values = [[getattr(a, score) for a in one.clustering.agreements[name]] for one in layers]
         style = {"marker": MARKERS[place % len(MARKERS)], "linestyle": DASHES[place % len(DASHES)]}
         ends[name] = (_line(axes, numbers, values, COLOURS[place % len(COLOURS)], **style), values)
@@ -133,6 +134,12 @@ def _curves(axes: Axes, layers: Sequence[StoredClustering], score: str, heading:
     axes.set_xticks(numbers)
     axes.tick_params(labelsize=SMALL)
     axes.spines[["top", "right"]].set_visible(False)
+
+
+def _place(name: str, labels: Sequence[str]) -> int:
+    """The number of a label's colour and shape, which is the same in every panel."""
+    further = [label for label in labels if label not in LABELS]
+    return LABELS.index(name) if name in LABELS else len(LABELS) + further.index(name)
 
 
 def _line(
