@@ -105,6 +105,27 @@ def speech_doubt(samples: NDArray[np.float32]) -> str:
     return "silent" if float(np.ptp(samples)) <= _NO_SIGNAL else ""
 
 
+def sha256_as_wav(path: Path) -> str:
+    """The SHA-256 that a file would have as a WAV of 16-bit samples with the shortest header, in hexadecimal.
+
+    A lossless copy of such a WAV, as FLAC for one, gives the hash of the original. Nothing is resampled or
+    mixed; what does not hold 16-bit samples is rounded to them, and then gives another hash.
+
+    Raises:
+        AudioError: the file cannot be decoded.
+    """
+    try:
+        samples, rate = soundfile.read(path, dtype="int16", always_2d=True)
+    except (soundfile.LibsndfileError, OSError) as error:
+        raise AudioError(f"{path} cannot be decoded ({error}); copy or convert it again.") from error
+    frame = 2 * samples.shape[1]
+    layout = struct.pack("<IHHIIHH", 16, 1, samples.shape[1], rate, rate * frame, frame, 16)
+    data = samples.astype("<i2").tobytes()
+    digest = hashlib.sha256(b"RIFF" + struct.pack("<I", 36 + len(data)) + b"WAVEfmt " + layout)
+    digest.update(b"data" + struct.pack("<I", len(data)) + data)
+    return digest.hexdigest()
+
+
 def _bytes_of(path: Path) -> bytes:
     try:
         if path.is_dir():

@@ -102,7 +102,7 @@ def compare_runs(first: Run, second: Run, options: ComparisonOptions | None = No
     return Comparison(
         first=first.folder.name,
         second=second.folder.name,
-        corpus=first.config.corpus,
+        corpus=first.config.test_corpus,
         utterances=len(common),
         left_out=left_out,
         speakers=len(speakers),
@@ -132,6 +132,10 @@ def _differing(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
     """The settings, flat, that have two values and are not explained by another that has."""
     differing = [name for name in {**ours, **theirs} if ours.get(name) != theirs.get(name)]
     explained = {"data.manifest"} if "corpus" in differing else set()
+    if explained:  # across corpora, where the corpora tell the sides
+        explained.add("data.splits")
+    if any(name.startswith("emotions.") or name == "classes" for name in differing):
+        explained |= {"data.manifest", "data.splits"}
     if "backbone" in differing:
         explained.add("data.fingerprint")
     if any(name.startswith("split.") for name in differing):
@@ -241,10 +245,10 @@ def _answers(run: Run, classes: Sequence[str]) -> _Answers:
 def _check_comparable(first: Run, second: Run) -> None:
     if first.folder.resolve() == second.folder.resolve():
         raise ResultsError(f"{first.folder.name} was named twice; name two different runs.")
-    if first.config.corpus != second.config.corpus:
+    if first.config.test_corpus != second.config.test_corpus:
         raise ResultsError(
-            f"the runs tested different corpora, {first.config.corpus} and {second.config.corpus}; "
-            "compare runs of one corpus."
+            f"the runs tested different corpora, {first.config.test_corpus} and "
+            f"{second.config.test_corpus}; compare runs that tested one corpus."
         )
 
 
@@ -262,7 +266,7 @@ def _common_ids(first: Run, second: Run, ours: _Answers, theirs: _Answers) -> li
         if ours.truth[name] != theirs.truth[name]:
             raise ResultsError(
                 f"the truth of {name!r} is {names[ours.truth[name]]} in {first.folder.name} and "
-                f"{names[theirs.truth[name]]} in {second.folder.name}: the labels changed; probe both again."
+                f"{names[theirs.truth[name]]} in {second.folder.name}: {_why_labels_differ(first, second)}."
             )
         if ours.speaker[name] != theirs.speaker[name]:
             raise ResultsError(
@@ -270,6 +274,12 @@ def _common_ids(first: Run, second: Run, ours: _Answers, theirs: _Answers) -> li
                 f"{theirs.speaker[name]!r} in {second.folder.name}: the manifest changed; probe both again."
             )
     return common
+
+
+def _why_labels_differ(first: Run, second: Run) -> str:
+    if first.config.emotions != second.config.emotions:
+        return "they take emotions together differently; probe both with the same --emotions"
+    return "the labels changed; probe both again"
 
 
 def _counts(

@@ -20,13 +20,13 @@ from ser_cache.heads import head_kind
 from ser_cache.learning_rate_search import RateSearchResult, search_learning_rate
 from ser_cache.protocols import Protocol
 from ser_cache.results import FoldPredictions, RunConfig, TrainedModel
-from ser_cache.splits import SIDES, Split
+from ser_cache.splits import Split
 from ser_cache.stacks import Model
 from ser_cache.standardising import Moments, StandardisedFeatures
+from ser_cache.tasks import Task, unqualified
 from ser_cache.training import FitResult, Sides, fit
 
 if TYPE_CHECKING:
-    from ser_cache.manifest import Utterance
     from ser_cache.packing import FeatureSource
 
 
@@ -45,17 +45,6 @@ class Progress:
     fold: str
     done: int
     total: int
-
-
-@dataclass(frozen=True)
-class Task:
-    """What every head of a probe shares: utterances in the order of the features, labels, folds."""
-
-    utterances: tuple[Utterance, ...]
-    classes: tuple[str, ...]
-    labels: NDArray[np.int64]
-    splits: tuple[Split, ...]
-    warnings: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -109,14 +98,18 @@ class FoldTraining:
     def train(self, source: FeatureSource, split: Split, configs: Sequence[RunConfig]) -> list[TrainedFold]:
         """One fold of some runs, in their order."""
         started = perf_counter()
-        sides = sides_of(self.task, split)
+        sides = self.task.sides(split)
         moments = self._moments(sides)
         source = source if moments is None else StandardisedFeatures(source, moments)
         key = f"{canonical_json(configs[0].split)}:{split.fold}"
-        searches = [self._search(source, sides, split, key, config) for config in configs]
+        # Runs that differ in the corpus they test are one training.
+        distinct = {_training(config): config for config in configs}
+        searches = {
+            name: self._search(source, sides, split, key, config) for name, config in distinct.items()
+        }
         models = [
-            self._model(config, split, seed, None if found is None else found.rate)
-            for config, found in zip(configs, searches, strict=True)
+            self._model(config, split, seed, None if (found := searches[name]) is None else found.rate)
+            for name, config in distinct.items()
             for seed in config.seeds
         ]
         training = self.protocol.training
@@ -134,14 +127,14 @@ class FoldTraining:
         return [
             TrainedFold(
                 tuple(
-                    _trained(self.task, split, seed, results[_name(config, split, seed)])
+                    _trained(self.task, split, seed, results[_name(config, split, seed)], config.tested_on)
                     for seed in config.seeds
                 ),
-                {} if found is None else {split.fold: _as_json(found)},
+                {} if (found := searches[_training(config)]) is None else {split.fold: _as_json(found)},
                 self._standardisation(config, split, moments),
                 seconds,
             )
-            for config, found in zip(configs, searches, strict=True)
+            for config in configs
         ]
 
     def _moments(self, sides: Sides) -> Moments | None:
@@ -194,31 +187,42 @@ def _as_json(found: RateSearchResult) -> dict[str, Any]:
     return values
 
 
+def _training(config: RunConfig) -> tuple[str, tuple[int, ...]]:
+    """What tells the trainings of a pass apart."""
+    return config.head, config.layers
+
+
 def _name(config: RunConfig, split: Split, seed: int) -> str:
     """What an error calls a model."""
     layer = "" if head_kind(config.head).mixes else f" on layer {config.layers[-1]}"
     return f"{config.head} head{layer}, fold {split.fold}, seed {seed}"
 
 
-def sides_of(task: Task, split: Split) -> Sides:
-    """The numbers of the utterances on each side."""
-    place = {utterance.id: number for number, utterance in enumerate(task.utterances)}
-    return Sides(*(np.array([place[id_] for id_ in split.side(name)], dtype=np.int64) for name in SIDES))
+def predictions_of(
+    task: Task, split: Split, seed: int, scores: NDArray[np.float64], tested_on: str = ""
+) -> FoldPredictions:
+    """A model's predictions on a fold's test side, or on that part of it which one tested corpus has.
 
-
-def predictions_of(task: Task, split: Split, seed: int, scores: NDArray[np.float64]) -> FoldPredictions:
-    """A model's predictions on its fold's test side from its scores, (test utterances, k)."""
-    tested = sides_of(task, split).test
+    Args:
+        task: what was trained.
+        split: the fold.
+        seed: of the model.
+        scores: of the tested utterances, (test utterances, k).
+        tested_on: the corpus, where several are tested; ids and speakers are then as it has them.
+    """
+    places = task.tested(split, tested_on)
+    numbers = task.sides(split).test[places]
     return FoldPredictions(
         fold=split.fold,
         seed=seed,
-        ids=split.test,
-        speakers=tuple(task.utterances[number].speaker for number in tested),
-        truth=task.labels[tested],
+        ids=task.own_split(split, tested_on).test,
+        speakers=tuple(unqualified(tested_on, task.utterances[number].speaker) for number in numbers),
+        truth=task.labels[numbers],
         scores=scores,
     )
 
 
-def _trained(task: Task, split: Split, seed: int, result: FitResult) -> TrainedModel:
-    predictions = predictions_of(task, split, seed, result.test_scores)
+def _trained(task: Task, split: Split, seed: int, result: FitResult, tested_on: str) -> TrainedModel:
+    scores = result.test_scores[task.tested(split, tested_on)]
+    predictions = predictions_of(task, split, seed, scores, tested_on)
     return TrainedModel(predictions, result.best_epoch, result.log, result.weights, result.layer_weights)

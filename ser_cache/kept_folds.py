@@ -25,9 +25,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from ser_cache.files import canonical_json, replacing, sha256_of_file, sha256_of_value
-from ser_cache.fold_training import Task, TrainedFold, predictions_of
+from ser_cache.fold_training import TrainedFold, predictions_of
 from ser_cache.results import RunConfig, TrainedModel
 from ser_cache.splits import Split
+from ser_cache.tasks import Task
 from ser_cache.training_options import EpochLog
 
 SCHEMA = 2
@@ -59,7 +60,7 @@ class KeptFolds:
             forced: whether the run is repeated although it is there.
         """
         self.folder = _folder_of(runs, config, forced=forced)
-        self._task, self._seeds = task, config.seeds
+        self._task, self._seeds, self._tested_on = task, config.seeds, config.tested_on
         self._environment = sha256_of_value({"schema": SCHEMA, "code": _code(), **environment})
         self._unwritten: list[tuple[Split, TrainedFold]] = []
 
@@ -118,7 +119,7 @@ class KeptFolds:
             own = _below(tensors, f"{number}/")
             models.append(
                 TrainedModel(
-                    predictions_of(self._task, split, seed, own["scores"]),
+                    predictions_of(self._task, split, seed, own["scores"], self._tested_on),
                     told["best_epoch"],
                     tuple(EpochLog(**entry) for entry in told["log"]),
                     _below(own, "weights/"),

@@ -9,6 +9,7 @@ rescaled by the root mean square of its layer over the frames that were trained 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -16,8 +17,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ser_cache.emotions import emotions_text
 from ser_cache.errors import CacheError, SerCacheError, StaleCacheError
 from ser_cache.files import canonical_json
+from ser_cache.joined_features import JoinedFeatures
 from ser_cache.results import (
     Run,
     newest_data,
@@ -119,7 +122,7 @@ def layer_weights(runs: Iterable[Run], norms: Norms) -> list[LayerWeights]:
         ResultsError: the layer weights of a run are damaged.
     """
     mixing = [run for run in runs if len(run.config.layers) > 1 and read_layer_weights(run)]
-    groups = _grouped(mixing, lambda c: (c.backbone, c.head, *_manner(c), c.layers))
+    groups = _grouped(mixing, lambda c: (c.backbone, c.head, *_manner(c), _emotions(c), c.layers))
     return [_weights_of_group(members, norms) for members in groups]
 
 
@@ -135,7 +138,7 @@ def scores_by_layer(runs: Iterable[Run], score: str = "macro_f1") -> list[LayerS
         score: one of ``results.HEADLINE``.
     """
     single = [run for run in runs if len(run.config.layers) == 1]
-    groups = _grouped(single, lambda c: (c.corpus, c.backbone, c.head, *_manner(c)))
+    groups = _grouped(single, lambda c: (c.corpus, c.backbone, c.head, *_manner(c), _emotions(c)))
     sweeps = [members for members in groups if len({run.config.layers for run in members}) > 1]
     return [_scores_of_group(members, score) for members in sweeps]
 
@@ -187,13 +190,21 @@ def norms_from_cache(cache: Path, manifests: Mapping[str, Manifest]) -> Norms:
 
     def norms(run: Run) -> Mapping[str, NDArray[np.float64]]:
         config = run.config
-        if config.corpus not in manifests:
-            raise CacheError(f"{config.corpus} has no manifest here.")
-        folder = cache / config.backbone / config.corpus
-        with open_features(folder, manifests[config.corpus].utterances) as features:
-            if features.fingerprint.digest != config.data.fingerprint:
-                raise StaleCacheError(f"{folder} holds other features than {run.folder.name} was trained on.")
-            return layer_norms(features, config.layers, read_training_sides(run))
+        sides = read_training_sides(run)
+        with ExitStack() as stack:
+            members = []
+            for corpus in config.training_corpora:
+                if corpus not in manifests:
+                    raise CacheError(f"{corpus} has no manifest here.")
+                folder = cache / config.backbone / corpus
+                features = stack.enter_context(open_features(folder, manifests[corpus].utterances))
+                if features.fingerprint.digest != config.data.fingerprint:
+                    raise StaleCacheError(
+                        f"{folder} holds other features than {run.folder.name} was trained on."
+                    )
+                members.append(features)
+            trained = JoinedFeatures(members) if config.trained_on else members[0]
+            return layer_norms(trained, config.layers, sides)
 
     return norms
 
@@ -214,6 +225,16 @@ def bar(share: float, width: int = 20) -> str:
 
 def _manner(config: Any) -> tuple[str, str]:  # noqa: ANN401 - a RunConfig, in a key
     return str(config.protocol.get("name", "")), canonical_json(dict(config.split))
+
+
+def _emotions(config: Any) -> str:  # noqa: ANN401 - a RunConfig, in a key
+    """Which emotions were chosen; models for other classes are others, not older."""
+    return emotions_text(config.emotions)
+
+
+def _trained_on(config: Any) -> str:  # noqa: ANN401 - a RunConfig
+    """The corpora that a run's weights come from; one training may have been tested on several others."""
+    return "+".join(config.training_corpora)
 
 
 def _grouped(runs: Iterable[Run], key: Callable[[Any], tuple[Any, ...]]) -> list[list[Run]]:
@@ -249,7 +270,9 @@ def _largest(runs: Sequence[Run], kind: Callable[[Run], Any]) -> tuple[dict[Any,
 def _weights_of_group(runs: Sequence[Run], norms: Norms) -> LayerWeights:
     config = runs[0].config
     by_corpus = [_on_newest_data(same) for same in _grouped(runs, lambda c: (c.corpus,))]
-    chosen, passed = _largest([run for kept, _ in by_corpus for run in kept], lambda run: run.config.corpus)
+    chosen, passed = _largest(
+        [run for kept, _ in by_corpus for run in kept], lambda run: _trained_on(run.config)
+    )
     notes = (*(line for _, lines in by_corpus for line in lines), *passed)
     raw, rescaled, reasons = [], [], []
     for corpus, run in chosen.items():

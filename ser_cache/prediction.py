@@ -173,7 +173,7 @@ def fingerprint_of(run: Run, cache: Path | None = None) -> tuple[Fingerprint, Ma
         raise ResultsError(
             f"the fingerprint.json of the run {run.folder} is damaged; repeat it with --force."
         )
-    folder = (cache or Path("cache")) / run.config.backbone / run.config.corpus
+    folder = (cache or Path("cache")) / run.config.backbone / run.config.training_corpora[0]
     for path in part_paths(folder):
         part = open_part(path)
         if part.fingerprint.digest == digest:

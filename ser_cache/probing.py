@@ -1,23 +1,22 @@
-"""Probe one backbone on one corpus from the cache: split, train every head, fold and seed, keep the runs.
+"""Probe one backbone from the cache: split, train every head, fold and seed, keep the runs.
 
-Nothing here loads a backbone or decodes audio; the features come from the cache and nowhere else.
+On one corpus, or trained on some corpora and tested on others. Nothing here loads a backbone or decodes
+audio; the features come from the cache and nowhere else.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence, Set
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from ser_cache.devices import choose_device
 from ser_cache.environment import environment
-from ser_cache.errors import SplitError, TrainingError
+from ser_cache.errors import TrainingError
 from ser_cache.feature_sources import Features, open_source
 from ser_cache.files import sha256_of_value
-from ser_cache.fold_training import FoldTraining, Meter, Progress, Task, TrainedFold
+from ser_cache.fold_training import FoldTraining, Meter, Progress, TrainedFold
 from ser_cache.heads import head_kind
 from ser_cache.kept_folds import KeptFolds, forget
 from ser_cache.protocols import Protocol as TrainingProtocol
@@ -35,21 +34,15 @@ from ser_cache.results import (
     summarise,
     write_run,
 )
-from ser_cache.splits import (
-    SIDES,
-    Split,
-    SplitOptions,
-    check_split,
-    make_splits,
-    split_config,
-    warnings,
-)
+from ser_cache.splits import Split, SplitOptions
 from ser_cache.standardising import check_standardisation
+from ser_cache.tasks import Target, Task, prepare, prepare_across
 
 if TYPE_CHECKING:
-    from ser_cache.manifest import Manifest, Utterance
+    from ser_cache.cross_corpus import Crossing
+    from ser_cache.manifest import Manifest
 
-__all__ = ["Features", "ProbeOptions", "Progress", "RunSummary", "probe"]
+__all__ = ["Features", "ProbeOptions", "Progress", "RunSummary", "probe", "probe_across"]
 
 
 @dataclass(frozen=True)
@@ -60,7 +53,7 @@ class ProbeOptions:
         heads: names in ``heads.HEADS``; empty for those of the protocol.
         layers: for heads that read one layer, the cached layers to train them on, a run for each; empty for
             the last one. Heads that mix layers read all of theirs whatever this says.
-        split: how the corpus is divided; its seed is apart from the models' seeds.
+        split: how the corpus is divided, across corpora who validates; its seed is apart from the models'.
         seeds: of the models; one model per seed and fold.
         protocol: shape of the heads and their training; one of ``protocols.PROTOCOLS``, or a changed one.
         device: auto, cpu or cuda.
@@ -96,7 +89,7 @@ def probe(
 
     Args:
         features: the cached features of the manifest's utterances; those not usable are left out.
-        manifest: the labels.
+        manifest: the labels; may be restricted to a choice of emotions.
         options: what to train.
         runs: the folder of all runs.
         on_progress: called after every epoch.
@@ -110,10 +103,51 @@ def probe(
         TrainingError: nothing to train on, a layer that is not cached, or a loss that is not finite.
         ResultsError: a run to be reused is damaged or of a newer version.
     """
-    _check_tier(features, options)
-    task = _prepare(features, manifest, options)
+    _check(features, options)
+    return _train(features, prepare(features, manifest, options.split), options, runs, on_progress)
+
+
+def probe_across(
+    features: Features,
+    crossing: Crossing,
+    options: ProbeOptions,
+    runs: Path,
+    on_progress: Callable[[Progress], None] = lambda _: None,
+) -> list[RunSummary]:
+    """Train every head, layer and seed on some corpora, and keep one run per head, layer and tested corpus.
+
+    As :func:`probe`, with one fold: what is trained once is tested on each corpus by itself, and gives the
+    same run as if that corpus alone were tested.
+
+    Args:
+        features: the cached features of all corpora's utterances, joined.
+        crossing: the labels.
+        options: what to train; its split says who of the training corpora validates.
+        runs: the folder of all runs.
+        on_progress: called after every epoch.
+
+    Returns:
+        One summary per tested corpus, head and layer, in that order.
+
+    Raises:
+        As :func:`probe`.
+    """
+    _check(features, options)
+    task = prepare_across(features, crossing, options.split, options.protocol.standardise)
+    return _train(features, task, options, runs, on_progress)
+
+
+def _train(
+    features: Features,
+    task: Task,
+    options: ProbeOptions,
+    runs: Path,
+    on_progress: Callable[[Progress], None],
+) -> list[RunSummary]:
+    """Train what is not there yet, and summarise all that was asked for."""
     configs = [
-        _configure(features, task, head, layers, options)
+        _configure(features, task, target, head, layers, options)
+        for target in task.targets
         for head in options.chosen_heads
         for layers in _layers_of(features, head, options)
     ]
@@ -137,79 +171,17 @@ def probe(
     ]
 
 
-def _check_tier(features: Features, options: ProbeOptions) -> None:
-    """Refuse heads that need frames where there are none, before the others are trained in vain."""
+def _check(features: Features, options: ProbeOptions) -> None:
+    """Refuse what cannot be trained whatever the labels are, before anything is trained in vain."""
+    check_standardisation(options.protocol.standardise)
+    if not options.seeds:
+        raise TrainingError("no seed was given; use --seeds 1 or more.")
     needy = [name for name in options.chosen_heads if not head_kind(name).pools_first]
     if features.tier == "pooled" and needy:
         raise TrainingError(
             f"{features.backbone}/{features.corpus} keeps time means only, and the {needy[0]} head needs "
             "frames: choose --head linear, or extract with --tier frames."
         )
-
-
-def _prepare(features: Features, manifest: Manifest, options: ProbeOptions) -> Task:
-    by_id = {utterance.id: utterance for utterance in manifest.utterances}
-    utterances = tuple(by_id[identifier] for identifier in features.ids)
-    # From the whole manifest: a clip that one backbone failed on must not change who is tested for it.
-    whole = make_splits(manifest.utterances, options.split)
-    held = set(features.ids)
-    splits = tuple(_held(split, held) for split in whole)
-    classes = tuple(sorted({utterance.emotion for utterance in utterances}))
-    if not classes:
-        reason = next(iter(features.failed.values()), "none is cached")
-        raise TrainingError(
-            f"{features.backbone}/{features.corpus} has no usable utterance: extraction failed for all "
-            f"({reason}); mend the audio and run `ser extract` again."
-        )
-    if len(classes) < 2:
-        raise TrainingError(f"{features.corpus} has the one emotion {classes[0]}; a probe needs two or more.")
-    check_standardisation(options.protocol.standardise)
-    if not options.seeds:
-        raise TrainingError("no seed was given; use --seeds 1 or more.")
-    number = {emotion: place for place, emotion in enumerate(classes)}
-    labels = np.array([number[utterance.emotion] for utterance in utterances], dtype=np.int64)
-    for split in splits:
-        _check_held(split, utterances, features)
-    notes = _left_out(features, manifest, classes) + warnings(splits, utterances, options.split)
-    return Task(utterances, classes, labels, splits, notes)
-
-
-def _held(split: Split, ids: Set[str]) -> Split:
-    """A split without the utterances that have no features."""
-    train, validation, test = (tuple(id_ for id_ in split.side(name) if id_ in ids) for name in SIDES)
-    return replace(split, train=train, validation=validation, test=test)
-
-
-def _check_held(split: Split, utterances: Sequence[Utterance], features: Features) -> None:
-    """Refuse a fold that failed extractions left without a side or an emotion, before others are trained."""
-    try:
-        check_split(split, utterances)
-    except SplitError as error:
-        name, reason = next(iter(features.failed.items()), ("none", "unknown"))
-        raise TrainingError(
-            f"{features.backbone}/{features.corpus}, {error} Extraction failed for {len(features.failed)} "
-            f"utterances, for instance {name} ({reason}): mend the audio and run `ser extract` again, or "
-            "take them out of the manifest."
-        ) from error
-
-
-def _left_out(features: Features, manifest: Manifest, classes: Sequence[str]) -> tuple[str, ...]:
-    """What failed extractions cost: utterances, and emotions that none is left of."""
-    total = len(manifest.utterances)
-    missing = total - len(features.ids)
-    if not missing:
-        return ()
-    example = next((f", for instance {name}: {reason}" for name, reason in features.failed.items()), "")
-    are = "utterance is" if missing == 1 else "utterances are"
-    lost = [
-        f"{features.backbone}: no utterance of {emotion} is left, so it is not among the classes"
-        for emotion in manifest.emotions
-        if emotion not in classes
-    ]
-    return (
-        f"{features.backbone}: {missing} of {total} {are} left out because extraction failed{example}",
-        *lost,
-    )
 
 
 def _stale_warning(known: Found) -> tuple[str, ...]:
@@ -233,23 +205,35 @@ def _layers_of(features: Features, head: str, options: ProbeOptions) -> list[tup
 
 
 def _configure(
-    features: Features, task: Task, head: str, layers: tuple[int, ...], options: ProbeOptions
+    features: Features,
+    task: Task,
+    target: Target,
+    head: str,
+    layers: tuple[int, ...],
+    options: ProbeOptions,
 ) -> RunConfig:
     return RunConfig(
-        corpus=features.corpus,
+        corpus=target.corpus,
         backbone=features.backbone,
         head=head,
         layers=layers,
         classes=task.classes,
-        split=split_config(options.split),
+        split=task.split,
         protocol=options.protocol.config(),
         seeds=tuple(dict.fromkeys(options.seeds)),
         data=RunData(
             fingerprint=features.fingerprint.digest,
-            manifest=manifest_digest(task.utterances),
-            splits=sha256_of_value(splits_as_json(task.splits)),
+            manifest=manifest_digest(task.used(target.tested_on)),
+            splits=sha256_of_value(splits_as_json(_own_splits(task, target.tested_on))),
         ),
+        emotions=target.made_of,
+        trained_on=target.trained_on,
+        tested_on=target.tested_on,
     )
+
+
+def _own_splits(task: Task, tested_on: str) -> list[Split]:
+    return [task.own_split(split, tested_on) for split in task.splits]
 
 
 def _epochs(task: Task, options: ProbeOptions) -> list[int]:
@@ -301,7 +285,7 @@ def _write(
     return write_run(
         runs,
         config,
-        task.splits,
+        _own_splits(task, config.tested_on),
         [model for fold in folds for model in fold.models],
         {**made, "seconds": round(sum(fold.seconds for fold in folds), 3)},
         search={name: log for fold in folds for name, log in fold.search.items()} or None,

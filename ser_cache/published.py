@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from importlib import resources
 
 from ser_cache.errors import UnknownNameError
+from ser_cache.packaged import packaged_rows
 
 
 @dataclass(frozen=True)
@@ -122,8 +121,8 @@ def study_named(name: str) -> Study:
 
 
 def _dasaro2024() -> Study:
-    heads = _rows("dasaro2024_table2_heads.csv")
-    best = _rows("dasaro2024_table3_best_head_f1.csv")
+    heads = packaged_rows("dasaro2024_table2_heads.csv")
+    best = packaged_rows("dasaro2024_table3_best_head_f1.csv")
     columns = dict(column.split(":") for column in best[0] if ":" in column)
     return Study(
         name="dasaro2024",
@@ -134,7 +133,7 @@ def _dasaro2024() -> Study:
         corpora=_corpora("dasaro2024"),
         backbones={
             row["backbone"]: PublishedBackbone(row["backbone"], row["hub_id"], int(row["layers"]))
-            for row in _rows("dasaro2024_backbones.csv")
+            for row in packaged_rows("dasaro2024_backbones.csv")
         },
         head_means={
             (row["backbone"], head): float(value)
@@ -156,7 +155,7 @@ STUDIES: Mapping[str, Callable[[], Study]] = {"dasaro2024": _dasaro2024}
 
 
 def _corpora(study: str) -> dict[str, PublishedCorpus]:
-    known = {row["corpus"]: row for row in _rows(f"{study}_corpora.csv")}
+    known = {row["corpus"]: row for row in packaged_rows(f"{study}_corpora.csv")}
     return {
         row["corpus"]: PublishedCorpus(
             name=row["corpus"],
@@ -166,10 +165,37 @@ def _corpora(study: str) -> dict[str, PublishedCorpus]:
             explanation=known[row["corpus"]]["explanation"],
             choice=known[row["corpus"]]["choice"],
         )
-        for row in _rows(f"{study}_table1_corpora.csv")
+        for row in packaged_rows(f"{study}_table1_corpora.csv")
     }
 
 
-def _rows(name: str) -> list[dict[str, str]]:
-    text = (resources.files("ser_cache") / "reference" / name).read_text(encoding="utf-8")
-    return list(csv.DictReader(text.splitlines()))
+@dataclass(frozen=True)
+class PublishedCrowd:
+    """What others report of a corpus's raters, as fractions.
+
+    Attributes:
+        agreement: the winning emotion's share of the votes, by intended emotion.
+        agreement_source: the publication.
+        recognised: the share of votes for the intended emotion, by modality.
+        recognised_source: the publication.
+    """
+
+    agreement: Mapping[str, float]
+    agreement_source: str
+    recognised: Mapping[str, float]
+    recognised_source: str
+
+
+def _cremad_crowd() -> PublishedCrowd:
+    agreement = packaged_rows("wang2023_crowd_agreement_cremad.csv")
+    recognised = packaged_rows("cao2014_recognition_cremad.csv")
+    return PublishedCrowd(
+        {row["emotion"]: float(row["agreement"]) for row in agreement},
+        "Wang, Raud, Pal 2023",
+        {row["modality"]: float(row["recognised"]) for row in recognised},
+        "Cao et al. 2014, abstract",
+    )
+
+
+CROWDS: Mapping[str, Callable[[], PublishedCrowd]] = {"cremad": _cremad_crowd}
+"""Every corpus of whose raters published figures are here, by name."""

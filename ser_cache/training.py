@@ -40,11 +40,14 @@ class Sides:
         train: (n,) numbers of utterances in the feature source.
         validation: as ``train``.
         test: as ``train``.
+        tests: how many of the test side, one after another, are tested by themselves; empty for all of them
+            together. What is tested with an utterance may change the last bit of its scores.
     """
 
     train: Indices
     validation: Indices
     test: Indices
+    tests: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -99,7 +102,7 @@ def fit(
     """
     classes = int(labels.max()) + 1 if len(labels) else 0
     check_sides(sides, labels, classes)
-    small = _is_small(source, options)
+    small = _is_small(source, sides, options)
     stacks = build_stacks(
         models,
         small or source.device.type == "cuda",
@@ -113,7 +116,7 @@ def fit(
     with _threads(1 if small else None):
         _train(source, labels, sides, stacks, options, order_key, on_epoch, trial=trial)
         _restore_best(stacks)
-        tested = [None] * len(stacks) if trial else _evaluate(source, sides.test, stacks)
+        tested = [None] * len(stacks) if trial else _test(source, sides, stacks)
     return {
         trainee.model.name: _result(stack, trainee, logits)
         for stack, logits in zip(stacks, tested, strict=True)
@@ -161,9 +164,12 @@ def batch_order(key: str, epoch: int, count: int) -> Indices:
     return np.argsort(np.random.PCG64(seed).random_raw(count), kind="stable")
 
 
-def _is_small(source: FeatureSource, options: TrainingOptions) -> bool:
-    """Whether a batch is so small that operations, not arithmetic, take the time; as of time means."""
-    return float(source.lengths.mean()) * options.batch_size < _FEW_FRAMES
+def _is_small(source: FeatureSource, sides: Sides, options: TrainingOptions) -> bool:
+    """Whether a batch is so small that operations, not arithmetic, take the time; as of time means.
+
+    By the training side alone: what is tested must not change how it is trained.
+    """
+    return float(source.lengths[sides.train].mean()) * options.batch_size < _FEW_FRAMES
 
 
 @contextmanager
@@ -257,6 +263,15 @@ def _evaluate(source: FeatureSource, indices: Indices, stacks: Sequence[Stack]) 
             for stack, logits in logits_of(stacks, batch):
                 parts[id(stack)].append(logits)
     return [torch.cat(parts[id(stack)], dim=1).cpu() for stack in stacks]
+
+
+def _test(source: FeatureSource, sides: Sides, stacks: Sequence[Stack]) -> list[torch.Tensor]:
+    """Logits of the test side, as :func:`_evaluate`."""
+    if not sides.tests:
+        return _evaluate(source, sides.test, stacks)
+    ends = np.cumsum(sides.tests)[:-1]
+    parts = [_evaluate(source, indices, stacks) for indices in np.split(sides.test, ends)]
+    return [torch.cat(logits, dim=1) for logits in zip(*parts, strict=True)]
 
 
 def _judge(

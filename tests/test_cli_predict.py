@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 import soundfile
 from printed import last_line
+from small_corpora import PATTERN
 from trained_runs import open_workshop
 
 from ser_cache import prediction
 from ser_cache.cli import run
 from ser_cache.prediction import PredictionOptions, predict
+from ser_cache.results import list_runs, read_predictions, read_run
 
 
 @pytest.fixture(scope="module")
@@ -172,3 +174,32 @@ def test_a_name_that_no_file_can_have_is_one_failure_among_others(command, capsy
     told = capsys.readouterr()
     assert "fine.wav" in told.out
     assert "x" * 20 in told.err
+
+
+def test_a_run_across_corpora_predicts_as_it_was_tested(workshop, capsys, tmp_path):
+    quiet = tmp_path / "quiet"
+    quiet.mkdir()
+    for clip in workshop.audio.iterdir():
+        samples, rate = soundfile.read(clip)
+        soundfile.write(quiet / clip.name, samples[::-1] / 2, rate)
+    places = ["--manifests", str(tmp_path / "manifests")]
+    for name, root in (("tones", workshop.audio), ("quiet", quiet)):
+        assert run(["manifest", name, str(root), "--pattern", PATTERN, *places]) == 0
+    places += ["--cache", str(workshop.cache)]
+    assert run(["extract", "--model", "mfcc", "--corpus", "quiet", *places]) == 0
+    runs = ["--runs", str(tmp_path / "runs")]
+    sides = ["--train", "tones", "--test", "quiet"]
+    assert run(["probe", *sides, "--head", "linear", "--epochs", "3", *places, *runs]) == 0
+    capsys.readouterr()
+    words = ["predict", "tones-to-quiet", str(quiet / "s2_sadness_1.wav"), "--format", "json"]
+    assert run([*words, "--cache", str(tmp_path / "none"), *runs]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["trained_on"], told["tested_on"]) == (["tones"], "quiet")
+    (folder,) = list_runs(tmp_path / "runs")
+    tested = {row["id"]: row for row in read_predictions(read_run(folder))}["s2_sadness_1"]
+    (said,) = told["predictions"]
+    for emotion, score in said["scores"].items():
+        assert score == pytest.approx(float(tested[f"score:{emotion}"]), rel=1e-3)
+    assert run([*words[:3], "--cache", str(tmp_path / "none"), *runs]) == 0
+    shown = capsys.readouterr().out
+    assert "trained on tones for anger, neutral, sadness\nmacro F1 on quiet: " in shown

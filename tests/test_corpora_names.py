@@ -33,6 +33,18 @@ NAMES = {
         ),
         "CaFE_48k/Neutre/07-N-1-3.wav": clip("07", "N", sentence="3", gender="male", age="15"),
     },
+    "cremad": {
+        "AudioWAV/1001_XYZ_ANG_HI.wav": clip(  # a sentence that nobody rated
+            "1001",
+            "ANG",
+            sentence="XYZ",
+            gender="male",
+            age="51",
+            intensity="high",
+            race="Caucasian",
+            ethnicity="Not Hispanic",
+        ),
+    },
     "demos": {
         "DEMoS/DEMOS/PR_m_23_tri00a.wav": clip(
             "23", "tri", gender="male", extra={"prototypical": "yes", "take": "00a"}

@@ -22,7 +22,6 @@ from ser_cache.protocols import protocol_named
 from ser_cache.published import STUDIES, study_named
 from ser_cache.reproduction import (
     ReproductionOptions,
-    as_markdown,
     best_head_table,
     disagreement_table,
     head_table,
@@ -33,6 +32,7 @@ from ser_cache.reproduction import (
 )
 from ser_cache.reproduction.columns import MIXING
 from ser_cache.results import read_run, summarise
+from ser_cache.sections import as_markdown
 from ser_cache.splits import SplitOptions, split_config
 from ser_cache.store import open_features
 

@@ -18,6 +18,7 @@ from ser_cache.errors import ResultsError
 from ser_cache.manifest import Utterance
 from ser_cache.results import (
     FoldPredictions,
+    RunConfig,
     RunData,
     TrainedModel,
     checked_path,
@@ -452,3 +453,25 @@ def test_reading_runs_imports_no_torch():
     code = "import sys, ser_cache.results; print(sorted({'torch', 'h5py', 'safetensors'} & set(sys.modules)))"
     finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert finished.stdout.strip() == "[]"
+
+
+def test_runs_made_before_there_were_emotions_and_crossings_keep_their_names():
+    assert small_config().run_id == "emovo-whisper-base-linear-a763088eb6"
+    assert small_config(head="multilayer", corpus="a").run_id == "a-whisper-base-multilayer-07566fd3cc"
+    assert not {"emotions", "trained_on", "tested_on"} & small_config().to_json().keys()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"emotions": {"anger": ("anger",), "fear": ("fear",), "neutral": ("calm", "neutral")}},
+        {"corpus": "a+b-to-c", "trained_on": ("a", "b"), "tested_on": "c"},
+    ],
+)
+def test_what_only_some_runs_have_is_read_back_and_tells_them_apart(changes):
+    made = small_config(**changes)
+    assert RunConfig.from_json(json.loads(json.dumps(made.to_json()))) == made
+    assert (made.run_id == small_config(corpus=made.corpus).run_id) == (not changes)
+    assert made.training_corpora == changes.get("trained_on", ("emovo",))
+    assert made.test_corpus == changes.get("tested_on", "emovo")

@@ -21,6 +21,7 @@ from ser_cache.cli.cluster import cluster
 from ser_cache.cli.compare import compare
 from ser_cache.cli.corpora import corpora
 from ser_cache.cli.demo import demo
+from ser_cache.cli.describe import describe
 from ser_cache.cli.extract import extract
 from ser_cache.cli.layers import layers
 from ser_cache.cli.manifest import manifest
@@ -56,6 +57,7 @@ def ser(context: click.Context) -> None:
 for _command in (
     manifest,
     corpora,
+    describe,
     extract,
     models,
     probe,

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ser_cache.clustering import ClusterOptions, StoredClustering
-    from ser_cache.reproduction import Section
+    from ser_cache.sections import Section
     from ser_cache.store import CachedFeatures
 
 FORMATS = ("table", "csv", "json", "markdown")
@@ -205,7 +205,6 @@ def _clusters(text: str) -> tuple[tuple[int, ...], str]:
 
 def _print(found: Sequence[Sequence[StoredClustering]], score: str, shape: str, output: Path | None) -> None:
     from ser_cache.cli import cluster_tables
-    from ser_cache.cli.reproduce import show
     from ser_cache.cli.run_formats import as_csv
 
     flat = [one for layers in found for one in layers]
@@ -224,7 +223,7 @@ def _print(found: Sequence[Sequence[StoredClustering]], score: str, shape: str, 
         deliver(_markdown(sections), output, what)
     else:
         for section in sections:
-            show(section)
+            screen.section(section)
         for folder in dict.fromkeys(one.folder.parent if len(flat) > 1 else one.folder for one in flat):
             screen.say(f"assignments: {folder}")
     reused = sum(one.reused for one in flat)
@@ -233,7 +232,7 @@ def _print(found: Sequence[Sequence[StoredClustering]], score: str, shape: str, 
 
 
 def _markdown(sections: Sequence[Section]) -> str:
-    from ser_cache.reproduction import as_markdown
+    from ser_cache.sections import as_markdown
 
     return as_markdown(sections, "Clusters", ())
 
@@ -258,7 +257,6 @@ def _draw(found: Sequence[Sequence[StoredClustering]], score: str, plot: Path) -
 def _list(where: settings.Locations, shape: str, output: Path | None) -> int:
     """All stored clusterings, then the ones that could not be read."""
     from ser_cache.cli import cluster_tables
-    from ser_cache.cli.reproduce import show
     from ser_cache.cli.run_formats import as_csv
     from ser_cache.clustering import read_clustering, stored_clusterings
 
@@ -277,7 +275,7 @@ def _list(where: settings.Locations, shape: str, output: Path | None) -> int:
     elif shape == "markdown":
         deliver(_markdown([cluster_tables.listing(found)]), output, what)
     else:
-        show(cluster_tables.listing(found))
+        screen.section(cluster_tables.listing(found))
     for line in unreadable:
         screen.note(line)
     return SOME_FAILED if unreadable else 0

@@ -9,7 +9,7 @@ import numpy as np
 
 from ser_cache.cli import screen
 from ser_cache.clustering import GLOBAL
-from ser_cache.reproduction import Section
+from ser_cache.sections import Section
 
 if TYPE_CHECKING:
     from ser_cache.clustering import Agreement, Clustering, StoredClustering

@@ -113,7 +113,7 @@ def _manifests(where: settings.Locations, runs: list[Run]) -> Mapping[str, Manif
     from ser_cache.manifest import list_manifests, read_manifest
 
     found = {}
-    wanted = {run.config.corpus for run in runs}
+    wanted = {corpus for run in runs for corpus in run.config.training_corpora}
     for corpus, path in list_manifests(where.manifests).items():
         if corpus in wanted:
             try:

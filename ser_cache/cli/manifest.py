@@ -13,7 +13,8 @@ import click
 
 from ser_cache import settings
 from ser_cache.cli import screen
-from ser_cache.cli.options import FILE, FOLDER, where_things_live
+from ser_cache.cli.manifest_check import check_download
+from ser_cache.cli.options import FILE, FOLDER, root_of, where_things_live
 from ser_cache.errors import SerCacheError, SettingsError
 
 if TYPE_CHECKING:
@@ -25,20 +26,30 @@ if TYPE_CHECKING:
 
 @click.command(epilog="Example: ser manifest emovo ~/corpora/EMOVO", short_help="List and check a corpus.")
 @click.argument("corpus")
-@click.argument("root", type=FOLDER)
+@click.argument("root", type=FOLDER, required=False)
 @click.option("--table", type=FILE, help="CSV with a row per clip: path, speaker, emotion; others are kept.")
 @click.option("--pattern", help="File names with fields, such as '{speaker}_{emotion}_{take}.wav'.")
 @click.option("--labels", type=FILE, help='TOML label map: [emotions] code = "anger".')
 @click.option("--strict", is_flag=True, help="Stop at the first file that cannot be read; write nothing.")
+@click.option(
+    "--check", is_flag=True, help="Only compare the files with the published ones, by SHA-256; write nothing."
+)
+@click.option("--verbose", is_flag=True, help="With --check, name every file that is not as published.")
+@click.option(
+    "--listed", is_flag=True, help="Write the ready manifest that ser_cache has (cremad); needs no audio."
+)
 @click.option("--jobs", default=2, show_default=True, type=click.IntRange(1), help="Decoding threads.")
 @where_things_live("manifests")
 def manifest(
     corpus: str,
-    root: Path,
+    root: Path | None,
     table: Path | None,
     pattern: str | None,
     labels: Path | None,
     strict: bool,
+    check: bool,
+    verbose: bool,
+    listed: bool,
     jobs: int,
     manifests: Path | None,
 ) -> int:
@@ -48,6 +59,10 @@ def manifest(
     of your own that is there already, neither is needed: its files are compared with those below ROOT, and it
     stays as it is. Every file is decoded, for its true length and a hash. Files that cannot be read are left
     out, listed, and named in failures/<corpus>.csv; the exit status is then 3.
+
+    --check says of a download which files are as published, changed, missing or extra (cremad, emodb, emovo,
+    ravdess); without ROOT it takes the folder given last. The exit status is 3 unless all are as good as
+    published.
     """
     from ser_cache.corpora import CORPORA
     from ser_cache.importing import prepare
@@ -55,6 +70,16 @@ def manifest(
 
     check_corpus_name(corpus)
     where = settings.locate(manifests=manifests)
+    importing = table is not None or pattern is not None or labels is not None or strict
+    if (check and listed) or ((check or listed) and importing) or (listed and root is not None):
+        raise click.UsageError(
+            "--check and --listed go with neither each other nor the options of an import."
+        )
+    if listed:
+        return _write_ready(where, corpus)
+    root = root or _known_root(where, corpus, check)
+    if check:
+        return check_download(corpus, root, jobs, verbose)
     if table is None and pattern is None and corpus not in CORPORA:
         return _move_root(where, corpus, root)
     listing = _list(corpus, root, table, pattern, labels)
@@ -68,6 +93,41 @@ def manifest(
     if replaced:
         screen.note(replaced)
     return _report_failures(where, corpus, {failure.path: failure.reason for failure in imported.failures})
+
+
+def _known_root(where: settings.Locations, corpus: str, check: bool) -> Path:
+    """The folder to check when none was given: the one given last.
+
+    Raises:
+        SettingsError: there is none, or it is not for a check.
+    """
+    if check and (root := root_of(where, corpus)):
+        return root
+    from ser_cache.official import ready_corpora
+
+    ready = corpus in ready_corpora() and not check
+    hint = f" Or, without any audio: ser manifest {corpus} --listed" if ready else ""
+    raise SettingsError(f"give ROOT, the folder that holds the audio of {corpus}.{hint}")
+
+
+def _write_ready(where: settings.Locations, corpus: str) -> int:
+    from ser_cache.corpora import CORPORA
+    from ser_cache.manifest import write_manifest
+    from ser_cache.official import ready_manifest
+
+    made = ready_manifest(corpus)
+    path = where.manifests / f"{corpus}.csv"
+    replaced = _keep_replaced(path, made)
+    write_manifest(path, made)
+    _say_counts(made, path)
+    screen.say(f"licence of the corpus and of this manifest: {CORPORA[corpus].licence}")
+    screen.note(
+        f"No audio was read: lengths and hashes are the published ones. The audio ({CORPORA[corpus].source}) "
+        f"is taken in by: ser manifest {corpus} ROOT"
+    )
+    if replaced:
+        screen.note(replaced)
+    return 0
 
 
 def _keep_replaced(path: Path, made: Manifest) -> str:
@@ -184,11 +244,7 @@ def _show(imported: Import, path: Path, complete: bool) -> None:
     from ser_cache.manifest import CANONICAL_EMOTIONS
 
     made = imported.manifest
-    counts = Counter(utterance.emotion for utterance in made.utterances)
-    emotions = ", ".join(f"{emotion} {counts[emotion]:,}" for emotion in made.emotions)
-    counted = f"{screen.count(len(made), 'utterance')}, {screen.count(len(made.speakers), 'speaker')}"
-    screen.say(f"{path}: {counted}, {made.hours:.2f} h")
-    screen.say(f"emotions: {emotions}")
+    _say_counts(made, path)
     for emotion in set(made.emotions) - set(CANONICAL_EMOTIONS):
         nearest = get_close_matches(emotion, CANONICAL_EMOTIONS, n=1)
         guess = f"; did you mean {nearest[0]!r}?" if nearest else ""
@@ -212,6 +268,13 @@ def _show(imported: Import, path: Path, complete: bool) -> None:
         )
     for leak in length_leaks(made):
         screen.note(f"warning: {describe_leak(leak, made)}")
+
+
+def _say_counts(made: Manifest, path: Path) -> None:
+    counts = Counter(utterance.emotion for utterance in made.utterances)
+    counted = f"{screen.count(len(made), 'utterance')}, {screen.count(len(made.speakers), 'speaker')}"
+    screen.say(f"{path}: {counted}, {made.hours:.2f} h")
+    screen.say(f"emotions: {', '.join(f'{emotion} {counts[emotion]:,}' for emotion in made.emotions)}")
 
 
 def _failures_file(where: settings.Locations, corpus: str) -> Path:

@@ -114,8 +114,8 @@ def _header(report: PredictionReport) -> list[str]:
     classes = ", ".join(run.config.classes)
     return [
         f"run {run.folder.name}: {models} of the {summary.head} head on {summary.backbone}",
-        f"trained on {summary.corpus} for {classes}",
-        f"macro F1 on its test sides: {percent(summary.macro_f1)}%{among}",
+        f"trained on {', '.join(run.config.training_corpora)} for {classes}",
+        f"macro F1 on {run.config.tested_on or 'its test sides'}: {percent(summary.macro_f1)}%{among}",
     ]
 
 
@@ -183,6 +183,8 @@ def _as_json(report: PredictionReport) -> str:
     value = {
         "run": run.folder.name,
         "corpus": run.config.corpus,
+        "trained_on": list(run.config.training_corpora),
+        "tested_on": run.config.test_corpus,
         "backbone": run.config.backbone,
         "head": run.config.head,
         "classes": list(run.config.classes),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +9,10 @@ import click
 
 from ser_cache import settings
 from ser_cache.cli import screen
+from ser_cache.cli.emotion_options import chosen_emotions, emotions_option, with_emotions
 from ser_cache.cli.options import chosen_manifests, given_places, where_things_live
+from ser_cache.cli.probe_across import CrossJob, cross_jobs, probe_across_one, tell
+from ser_cache.cli.probe_options import chosen_heads, fitting
 from ser_cache.cli.protocols import changed_protocol, training_options
 from ser_cache.cli.run_table import show_summaries
 from ser_cache.cli.splitting import chosen_split, split_options
@@ -19,10 +21,10 @@ from ser_cache.errors import SettingsError, UnknownNameError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ser_cache.emotions import EmotionChoice
     from ser_cache.manifest import Manifest
     from ser_cache.probing import ProbeOptions
     from ser_cache.results import RunSummary
-    from ser_cache.store import CachedFeatures
 
 Job = tuple["Manifest", str]
 """A corpus, and a backbone's folder in the cache."""
@@ -43,6 +45,13 @@ Job = tuple["Manifest", str]
 )
 @click.option("--model", "models", multiple=True, help="A backbone in the cache; repeatable [default: all].")
 @click.option("--corpus", "corpora", multiple=True, help="Repeatable [default: all that are cached].")
+@click.option(
+    "--train", multiple=True, metavar="CORPUS|all", help="Train on this corpus, test on others; repeatable."
+)
+@click.option(
+    "--test", multiple=True, metavar="CORPUS|all", help="... those to test, each by itself; repeatable."
+)
+@emotions_option
 @split_options
 @click.option(
     "--seeds", default=1, show_default=True, type=click.IntRange(1), help="Models per head and fold."
@@ -65,6 +74,9 @@ def probe(
     heads: tuple[str, ...],
     models: tuple[str, ...],
     corpora: tuple[str, ...],
+    train: tuple[str, ...],
+    test: tuple[str, ...],
+    emotions: str | None,
     seeds: int,
     layers: tuple[str, ...],
     protocol: str,
@@ -77,6 +89,9 @@ def probe(
 ) -> int:
     """Train classifiers on the cached hidden states of frozen backbones, and show how well they do.
 
+    With --train and --test, they are trained on some corpora and tested on others; a share of the training
+    corpora's speakers validates (--ratios), and the tested corpora are tested whole.
+
     Every number is the mean over seeds, in percent; with more than one fold, the folds' predictions are
     pooled. A run that is there already is shown again, not repeated. Each run's folder holds its split,
     predictions with scores, metrics, log and weights.
@@ -88,28 +103,63 @@ def probe(
     split, changes = chosen_split(changes)
     followed = changed_protocol(protocol_named(protocol), changes)
     options = ProbeOptions(
-        heads=_heads(heads, followed.heads, layers),
+        heads=chosen_heads(heads, followed.heads, layers),
         split=split,
         seeds=tuple(range(seeds)),
         protocol=followed,
         device=device,
         force=force,
     )
-    places = given_places(manifests, cache)
-    jobs = _jobs(where, models, corpora, places)
+    places, choice = given_places(manifests, cache), chosen_emotions(emotions)
     summaries: list[RunSummary] = []
 
-    def probe_one(job: Job) -> int:
-        summaries.extend(_probe_one(where, *job, options, heads, layers, places))
+    def probe_one(job: Job | CrossJob) -> int:
+        if isinstance(job, CrossJob):
+            summaries.extend(probe_across_one(where, job, options, heads, layers, places))
+        else:
+            summaries.extend(_probe_one(where, *job, options, heads, layers, places))
         return 0
 
+    jobs: list[Job | CrossJob]
+    title = f"Probes: split {split.kind}, protocol {followed.name}"
+    if train or test:
+        if corpora:
+            raise SettingsError(
+                "--corpus is for training and testing on the same; leave it out with --train."
+            )
+        across = cross_jobs(where, _backbones(where, models), train, test, choice, places, named=bool(models))
+        tell(across, split)
+        jobs = [*across]
+        title = f"Probes across corpora: protocol {followed.name}"
+    else:
+        jobs = [*_chosen(_jobs(where, models, corpora, places), choice, named=bool(corpora))]
     try:
-        return screen.each(jobs, lambda job: f"{job[0].corpus}, {job[1]}", probe_one)
+        return screen.each(jobs, _name, probe_one)
     finally:
         if summaries:  # also after Ctrl-C: what is trained is worth showing
-            show_summaries(summaries, f"Probes: split {split.kind}, protocol {options.protocol.name}")
+            show_summaries(summaries, title)
             for line in options.protocol.differs:
                 screen.note(f"note: {line}.")
+
+
+def _name(job: Job | CrossJob) -> str:
+    """What an error calls a job."""
+    return job.name if isinstance(job, CrossJob) else f"{job[0].corpus}, {job[1]}"
+
+
+def _chosen(jobs: Sequence[Job], choice: EmotionChoice | None, *, named: bool) -> list[Job]:
+    """Jobs whose corpora have the chosen emotions, restricted to these."""
+    whole = {manifest.corpus: manifest for manifest, _ in jobs}
+    chosen = {m.corpus: m for m in with_emotions(list(whole.values()), choice, named=named)}
+    return [(chosen[manifest.corpus], backbone) for manifest, backbone in jobs if manifest.corpus in chosen]
+
+
+def _backbones(where: settings.Locations, models: Sequence[str]) -> list[str]:
+    """The named backbones, or all that are cached; folders in the cache."""
+    from ser_cache.store import summaries
+
+    cached = list(dict.fromkeys(summary.backbone for summary in summaries(where.cache)))
+    return list(dict.fromkeys(_backbone(name, cached) for name in models)) or cached
 
 
 def _jobs(
@@ -171,7 +221,6 @@ def _probe_one(
     places: Sequence[str],
 ) -> list[RunSummary]:
     """Train one corpus's heads; those that were not named only where its features suffice for them."""
-    from ser_cache.heads import head_kind
     from ser_cache.probing import Progress, probe
     from ser_cache.store import open_features
 
@@ -179,59 +228,9 @@ def _probe_one(
         open_features(where.cache / backbone / manifest.corpus, manifest.utterances, places) as features,
         screen.bar(f"{manifest.corpus} {backbone}", 1) as bar,
     ):
-        options = replace(options, layers=_layers(layers, features))
-        heads = options.chosen_heads
-        if features.tier == "pooled":
-            heads = tuple(head for head in heads if head in named or head_kind(head).pools_first)
-        if heads != options.chosen_heads:
-            if not heads:
-                raise SettingsError(
-                    f"{manifest.corpus}: {backbone} keeps time means only, and the heads of "
-                    f"{options.protocol.name} need frames; extract with --tier frames."
-                )
-            options = replace(options, heads=heads)
-            screen.note(
-                f"note: {manifest.corpus}: {backbone} keeps time means only; heads that need frames are left "
-                f"out, which leaves {', '.join(options.heads)}."
-            )
+        options = fitting(options, features, named, layers)
 
         def show(progress: Progress) -> None:
             bar.restate(progress.done, progress.total, f"{progress.heads}, fold {progress.fold}")
 
         return probe(features, manifest, options, where.runs, show)
-
-
-def _heads(wanted: Sequence[str], of_protocol: Sequence[str], layers: Sequence[str]) -> tuple[str, ...]:
-    """Heads from the command line, each once; "all" are the protocol's, and come first.
-
-    Raises:
-        UnknownNameError: no such head.
-        SettingsError: layers were chosen, and every head mixes them.
-    """
-    from ser_cache.heads import head_kind
-
-    named = [head for head in wanted if head != "all"]
-    heads = tuple(dict.fromkeys([*(of_protocol if "all" in wanted else ()), *named]))
-    mixing = [head for head in heads if head_kind(head).mixes]
-    if mixing and any(layer != "all" for layer in layers):  # they read all in any case
-        if mixing == list(heads):
-            raise SettingsError(
-                f"--layer is for heads that read one layer, and {', '.join(heads)} mixes layers: leave it "
-                "out, or choose another --head."
-            )
-        screen.note(f"note: --layer does not concern {', '.join(mixing)}, which mixes layers.")
-    return heads
-
-
-def _layers(wanted: Sequence[str], features: CachedFeatures) -> tuple[int, ...]:
-    """Layer numbers from the command line, each of which is cached; none for none."""
-    numbers = [text for text in wanted if text != "all"]
-    for text in numbers:
-        if not text.isdecimal():
-            raise SettingsError(f"--layer {text} is no layer; give a number, or all.")
-        if int(text) not in features.layers:
-            raise SettingsError(
-                f"{features.backbone}/{features.corpus} has no layer {text}; cached are "
-                f"{', '.join(map(str, features.layers))}."
-            )
-    return tuple(features.layers) if "all" in wanted else tuple(map(int, numbers))

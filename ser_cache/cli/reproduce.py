@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from ser_cache.manifest import Manifest
-    from ser_cache.reproduction import Job, Plan, Section
+    from ser_cache.reproduction import Job, Plan
     from ser_cache.results import RunSummary
+    from ser_cache.sections import Section
 
 
 @click.command(
@@ -98,9 +99,9 @@ def reproduce(
     disagreement = disagreement_table(published)
     planned_only = dry_run or not plan.jobs
     for section in sections if planned_only else sections[:1]:
-        show(section)
+        screen.section(section)
     if dry_run:
-        show(disagreement)
+        screen.section(disagreement)
     status = 0
     try:
         if not dry_run:
@@ -124,7 +125,7 @@ def _manifests(where: settings.Locations, corpora: Collection[str]) -> dict[str,
 
 
 def _missing(plan: Plan, places: Sequence[str]) -> list[Section]:
-    from ser_cache.reproduction import Section
+    from ser_cache.sections import Section
 
     lines = plan.to_do(places)
     return [Section("What is missing, and how to get it", {}, (), tuple(lines))] if lines else []
@@ -153,7 +154,7 @@ def _run(plan: Plan, where: settings.Locations, places: Sequence[str], sections:
             made = [head_table(plan, results), best_head_table(plan, results), *_map(plan, where, results)]
             sections += made
             for section in made:
-                show(section)
+                screen.section(section)
             _note_reused(results.values())
 
 
@@ -204,20 +205,9 @@ def _note_reused(summaries: Collection[RunSummary]) -> None:
         screen.note(f"{reused} of {len(summaries)} runs were reused; --force trains them again.")
 
 
-def show(section: Section) -> None:
-    """Print a section: its table, then its notes."""
-    if section.rows:
-        screen.table(section.title, section.columns, section.rows)
-    else:
-        screen.say(f"{section.title}\n")
-    for line in section.notes:
-        screen.say(line)
-    screen.say("")
-
-
 def _write(path: Path, plan: Plan, sections: Sequence[Section]) -> None:
     from ser_cache.files import write_text
-    from ser_cache.reproduction import as_markdown
+    from ser_cache.sections import as_markdown
     from ser_cache.splits import split_config
 
     options = plan.options

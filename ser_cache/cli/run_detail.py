@@ -57,15 +57,19 @@ def detail_record(run: Run) -> dict[str, Any]:
 
 
 def _show_configuration(run: Run) -> None:
+    from ser_cache.emotions import emotions_text
     from ser_cache.results.query import layers_text, protocol_name
 
     config, data = run.config, run.config.data
     settings = {key: value for key, value in config.protocol.items() if key != "name"}
+    across = {"trained on": ", ".join(config.trained_on), "tested on": config.tested_on}
     lines = {
         "corpus": config.corpus,
+        **(across if config.tested_on else {}),
         "backbone": f"{config.backbone}, layer{'s' * (len(config.layers) > 1)} {layers_text(config.layers)}",
         "head": config.head,
         "classes": ", ".join(config.classes),
+        **({"emotions": emotions_text(config.emotions)} if config.emotions else {}),
         "split": _split(config.split),
         "protocol": protocol_name(run),
         **{f"  {name}": _settings(value) for name, value in settings.items() if value not in ({}, None, "")},

@@ -22,7 +22,7 @@ SCORES = {"ua": "UA", "wa": "WA", "macro_f1": "macro F1", "weighted_f1": "weight
 INTERVAL = "95% CI"
 _NARROW = {"weighted F1": "w. F1"}
 """Headings that are wider than what stands below them; a terminal has no columns to spare."""
-_FOLDING = {"corpus", "backbone", "split", "protocol"}
+_FOLDING = {"corpus", "emotions", "backbone", "split", "protocol"}
 _NUMBERS = {*SCORES.values(), INTERVAL, "seeds", "folds"}
 COLUMNS = {
     "corpus": "fold",
@@ -69,7 +69,11 @@ class RunTable:
         """What all rows share, as a line: "split loso, protocol dasaro2024, 5 seeds"; empty for nothing."""
         counted = {"seeds": "seed", "folds": "fold"}
         return ", ".join(
-            screen.count(int(value), counted[heading]) if heading in counted else f"{heading} {value}"
+            screen.count(int(value), counted[heading])
+            if heading in counted
+            else f"{heading} ({value})"
+            if ", " in value
+            else f"{heading} {value}"
             for heading, value in self.shared.items()
         )
 
@@ -87,6 +91,7 @@ def table_of(runs: Sequence[Run], score: str = "macro_f1", stale: Collection[Pat
         score: the one that the interval is of, which stands beside it.
         stale: folders of the runs that have a newer one of the same choices on other data.
     """
+    from ser_cache.emotions import emotions_text
     from ser_cache.results import summarise
     from ser_cache.results.finding import short_digits
     from ser_cache.results.query import layers_text, protocol_name, split_text
@@ -95,6 +100,7 @@ def table_of(runs: Sequence[Run], score: str = "macro_f1", stale: Collection[Pat
     about: dict[str, Callable[[Run], str]] = {
         "run": lambda run: digits[run.folder.name],
         "corpus": lambda run: run.config.corpus,
+        "emotions": lambda run: emotions_text(run.config.emotions).replace(",", ", "),
         "backbone": lambda run: run.config.backbone,
         "head": lambda run: run.config.head,
         "layers": lambda run: layers_text(run.config.layers),
@@ -105,15 +111,22 @@ def table_of(runs: Sequence[Run], score: str = "macro_f1", stale: Collection[Pat
         "stale": lambda run: "yes" if run.folder in stale else "",
     }
     cells = {heading: [text(run) for run in runs] for heading, text in about.items()}
-    if not any(cells["stale"]):
-        del cells["stale"]
+    for heading in ("stale", "emotions"):  # which few runs have
+        if not any(cells[heading]):
+            del cells[heading]
     shared = {
         heading: values[0] for heading, values in cells.items() if heading != "run" and len(set(values)) == 1
     }
     if _implied(cells["layers"], list(zip(cells["backbone"], cells["head"], strict=True))):
         del cells["layers"]
         shared.pop("layers", None)
+    if any(run.config.tested_on for run in runs) and _implied(cells["folds"], cells["split"]):
+        del cells[
+            "folds"
+        ]  # beside runs within a corpus there is no room to say twice that theirs are several
+        shared.pop("folds", None)
     if len(runs) == 1:
+        shared |= {"folds": about["folds"](runs[0])}
         shared = {heading: shared[heading] for heading in ("split", "protocol", "seeds", "folds")}
     kept = {heading: values for heading, values in cells.items() if heading not in shared}
     kept |= _score_cells([summarise(run) for run in runs], score)
@@ -159,9 +172,12 @@ def show_summaries(summaries: Sequence[RunSummary], title: str) -> None:
     seeds = {summary.seeds for summary in summaries}
     over = f"{screen.count(seeds.pop(), 'seed')}; " if len(seeds) == 1 else ""
     screen.say(f"{over}{PERCENT}\n{_interval_of('macro_f1')}\n{NAMES}")
-    notes = [f"{s.corpus}: {line}" for s in summaries for line in (*s.warnings, s.no_interval) if line]
-    for line in dict.fromkeys(notes):
-        screen.note(f"note: {line}")
+    notes: dict[str, list[str]] = {}
+    for summary in summaries:
+        for line in filter(None, (*summary.warnings, summary.no_interval)):
+            notes.setdefault(line, []).append(summary.corpus)
+    for line, corpora in notes.items():
+        screen.note(f"note: {', '.join(dict.fromkeys(corpora))}: {line}")
     reused = sum(summary.reused for summary in summaries)
     if reused:
         screen.note(f"{reused} of {len(summaries)} runs were reused; --force trains them again.")

@@ -31,6 +31,8 @@ SOME_FAILED = 3
 )
 @click.argument("run", required=False)
 @click.option("--corpus", "corpora", multiple=True, help="Repeatable [default: all].")
+@click.option("--train", multiple=True, help="Trained on this corpus; repeatable [default: all].")
+@click.option("--test", multiple=True, help="Tested on this corpus; repeatable [default: all].")
 @click.option("--model", "models", multiple=True, help="Backbone; repeatable [default: all].")
 @click.option("--head", "heads", multiple=True, help="Repeatable [default: all].")
 @click.option("--protocol", "protocols", multiple=True, help="Repeatable [default: all].")
@@ -49,11 +51,14 @@ SOME_FAILED = 3
     type=FILE,
     help="Of one RUN: draw its confusion matrix, FILE.png, .pdf or .svg (needs matplotlib).",
 )
+@click.option("--matrix", is_flag=True, help="Trained on (rows) by tested on (columns), a table of scores.")
 @delivery_options(FORMATS)
 @where_things_live("runs")
 def runs(
     run: str | None,
     corpora: tuple[str, ...],
+    train: tuple[str, ...],
+    test: tuple[str, ...],
     models: tuple[str, ...],
     heads: tuple[str, ...],
     protocols: tuple[str, ...],
@@ -62,6 +67,7 @@ def runs(
     key: str,
     reverse: bool,
     plot: Path | None,
+    matrix: bool,
     shape: str | None,
     output: Path | None,
     runs: Path | None,
@@ -72,12 +78,12 @@ def runs(
     everything that is known of each run, in fractions from 0 to 1; the other formats show the scores in
     percent. The confidence interval is that of the score sorted by, else of macro F1. Where labels, audio,
     features or splits have changed and a run was repeated, both are listed, the older as stale. With --format
-    json, one RUN gives all of its metrics.
+    json, one RUN gives all of its metrics. --matrix shows macro F1, or the score sorted by.
     """
     from ser_cache.results.query import Wanted
 
     folder = settings.locate(runs=runs).runs
-    wanted = Wanted(corpora, models, heads, protocols, layers, stale)
+    wanted = Wanted(corpora, models, heads, protocols, layers, stale, train, test)
     shape = shape_of(shape, output, FORMATS)
     if plot is not None:
         if run is None:
@@ -85,6 +91,13 @@ def runs(
         from ser_cache.plots import check_plot
 
         check_plot(plot)
+    if matrix and (run is not None or shape != "table"):
+        raise click.UsageError(
+            "--matrix is a table of many runs; for other programs, --format csv says of each "
+            "run what it was trained and tested on."
+        )
+    if matrix:
+        return _matrix(folder, wanted, key)
     if run is None:
         return _list(folder, wanted, key, shape, output, reverse=reverse)
     if wanted != Wanted() or key or reverse:
@@ -115,9 +128,11 @@ def _draw(run: Run, plot: Path) -> None:
     from ser_cache.results.query import split_text
 
     config, summary = run.config, summarise(run)
+    across = f"{', '.join(config.trained_on)} to {config.tested_on}"
+    corpora = across if config.tested_on else config.corpus
     over = f", counts over {summary.seeds} seeds" if summary.seeds > 1 else ""
     title = (
-        f"{config.corpus}, {config.backbone}, {config.head}\n"
+        f"{corpora}, {config.backbone}, {config.head}\n"
         f"split {split_text(config.split)}, UA {percent(summary.ua)}{over}"
     )
     draw_confusion(plot, run.metrics["confusion"], config.classes, title)
@@ -137,6 +152,24 @@ def _list(folder: Path, wanted: Wanted, key: str, shape: str, output: Path | Non
     finally:  # also where a filter was mistyped: the run that is missed may be among these
         for line in found.unreadable:
             screen.note(line)
+    return SOME_FAILED if found.unreadable else 0
+
+
+def _matrix(folder: Path, wanted: Wanted, key: str) -> int:
+    """Runs by what they were trained and tested on."""
+    from ser_cache.cli.run_matrix import show_matrices
+    from ser_cache.results.query import read_all, record, select
+
+    found = read_all(folder)
+    chosen = select(found.runs, wanted, found.stale) if found.runs else []
+    if any(run.config.tested_on for run in chosen):
+        show_matrices(chosen, _score_sorted_by(key, [record(run) for run in chosen]), found.stale)
+    else:
+        screen.note(
+            f"No such run in {folder} is across corpora; train some with: ser probe --train A --test B"
+        )
+    for line in found.unreadable:
+        screen.note(line)
     return SOME_FAILED if found.unreadable else 0
 
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 from rich.console import Console
@@ -27,6 +27,9 @@ from rich.text import Text
 
 from ser_cache.cli import interruption
 from ser_cache.errors import SerCacheError, UnknownNameError
+
+if TYPE_CHECKING:
+    from ser_cache.sections import Section
 
 Job = TypeVar("Job")
 UNBOUNDED_WIDTH = 400
@@ -69,6 +72,18 @@ def table(title: str, columns: Mapping[str, str], rows: Sequence[Sequence[str]])
         console.print(grid)
     click.echo(f"{title}\n")
     click.echo("\n".join(line.rstrip() for line in captured.get().splitlines()) + "\n")
+
+
+def section(one: Section) -> None:
+    """Print a section on stdout: its table, then its notes."""
+    if one.rows:
+        table(one.title, one.columns, one.rows)
+    else:
+        say(f"{one.title}\n")
+    for line in one.notes:
+        say(line)
+    if one.notes or not one.rows:  # a table alone has an empty line below it
+        say("")
 
 
 def _least_width(columns: Mapping[str, str], rows: Sequence[Sequence[str]], gap: int) -> int:

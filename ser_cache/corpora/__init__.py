@@ -5,6 +5,7 @@ from pathlib import Path, PurePosixPath
 from ser_cache.corpora import (
     aesdd,
     cafe,
+    cremad,
     demos,
     emodb,
     emomatch,
@@ -33,6 +34,7 @@ CORPORA: dict[str, Corpus] = {
     for recipe in (
         aesdd.CORPUS,
         cafe.CORPUS,
+        cremad.CORPUS,
         demos.CORPUS,
         emodb.CORPUS,
         emomatch.CORPUS,

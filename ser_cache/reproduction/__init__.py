@@ -7,8 +7,6 @@
 from ser_cache.reproduction.columns import Column
 from ser_cache.reproduction.comparison import (
     Results,
-    Section,
-    as_markdown,
     best_head_table,
     disagreement_table,
     head_table,
@@ -24,8 +22,6 @@ __all__ = [
     "Plan",
     "ReproductionOptions",
     "Results",
-    "Section",
-    "as_markdown",
     "best_head_table",
     "disagreement_table",
     "head_table",

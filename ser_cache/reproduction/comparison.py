@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from statistics import fmean
 
 from ser_cache.layer_analysis import LayerWeights, shaded
@@ -11,6 +10,7 @@ from ser_cache.published import Study
 from ser_cache.reproduction.columns import Column
 from ser_cache.reproduction.planning import Plan
 from ser_cache.results import RunSummary
+from ser_cache.sections import Section
 from ser_cache.statistics import Spread
 
 Results = Mapping[tuple[str, str, str], RunSummary]
@@ -30,23 +30,6 @@ _MEANING = (
     "percent, mean over seeds; the paper says F1 and not which: diff is our macro F1 less the paper's, "
     "diff w our weighted F1 less the paper's"
 )
-
-
-@dataclass(frozen=True)
-class Section:
-    """One table with what is to be said about it.
-
-    Attributes:
-        title: one line.
-        columns: heading to "left", "right" or "fold", as the terminal's tables take it.
-        rows: the cells; empty where the section is its notes alone.
-        notes: lines below the table.
-    """
-
-    title: str
-    columns: Mapping[str, str]
-    rows: Sequence[Sequence[str]]
-    notes: tuple[str, ...] = ()
 
 
 def plan_table(plan: Plan) -> Section:
@@ -187,21 +170,6 @@ def layer_map(weights: Sequence[LayerWeights], columns: Sequence[Column] = ()) -
     return Section("Figure 2: layer weights, averaged over corpora", heads, rows, tuple(notes))
 
 
-def as_markdown(sections: Sequence[Section], title: str, introduction: Sequence[str] = ()) -> str:
-    """All sections as one Markdown document."""
-    pieces = [f"# {title}", *introduction]
-    for section in sections:
-        pieces.append(f"## {section.title}")
-        if section.rows:
-            marks = ["---:" if kind == "right" else "---" for kind in section.columns.values()]
-            lines = [list(section.columns), marks, *section.rows]
-            pieces.append("\n".join(f"| {' | '.join(map(_escaped, line))} |" for line in lines))
-            pieces.append("\n".join(f"- {note}" for note in section.notes))
-        else:  # commands
-            pieces.append("\n".join(["```", *section.notes, "```"]))
-    return "\n\n".join(piece for piece in pieces if piece) + "\n"
-
-
 def _beside(
     column: Column, head: str, paper: float | None, macro: float, weighted: float
 ) -> tuple[str, str, str]:
@@ -220,7 +188,3 @@ def _signed(value: float) -> str:
 def _spread(spread: Spread) -> str:
     std = "" if spread.std is None else f"±{100 * spread.std:.2f}"
     return f"{100 * spread.mean:.2f}{std}"
-
-
-def _escaped(cell: str) -> str:
-    return cell.replace("|", "\\|")

@@ -211,6 +211,7 @@ def _trained(study: Study, options: ReproductionOptions, runs: Path) -> Set[tupl
 def _answers(config: RunConfig, study: Study, options: ReproductionOptions) -> bool:
     return (
         config.protocol.get("name") == study.protocol
+        and not config.emotions
         and config.seeds == options.seeds
         and dict(config.split) == split_config(options.split)
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 """Of the run folder. A folder with a higher number was written by a newer version and is not read."""
+
+
+_OF_SOME_RUNS = ("emotions", "trained_on", "tested_on")
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,11 @@ class RunConfig:
         protocol: name and settings of head and training.
         seeds: the models' seeds.
         data: what it was applied to.
+        emotions: the corpus's emotions that each class is made of, where these are not all of them, each a
+            class.
+        trained_on: the corpora trained on, where another was tested.
+        tested_on: the corpus tested, where others were trained on; ids in predictions are then its own, and
+            those trained on have their corpus before them.
     """
 
     corpus: str
@@ -58,6 +66,19 @@ class RunConfig:
     protocol: Mapping[str, Any]
     seeds: tuple[int, ...]
     data: RunData
+    emotions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    trained_on: tuple[str, ...] = ()
+    tested_on: str = ""
+
+    @property
+    def training_corpora(self) -> tuple[str, ...]:
+        """The corpora trained on, also where it is the one tested."""
+        return self.trained_on or (self.corpus,)
+
+    @property
+    def test_corpus(self) -> str:
+        """The corpus tested, also where it is the one trained on."""
+        return self.tested_on or self.corpus
 
     def choices(self) -> dict[str, Any]:
         """Everything but the data, as JSON."""
@@ -66,8 +87,11 @@ class RunConfig:
         return values
 
     def to_json(self) -> dict[str, Any]:
-        """All of it, with the schema, as JSON."""
-        values = asdict(self)
+        """All of it, with the schema, as JSON.
+
+        What only some runs have is left out of the others, whose names are of a time before there was such.
+        """
+        values = {name: v for name, v in asdict(self).items() if v or name not in _OF_SOME_RUNS}
         listed = {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
         return {"schema": SCHEMA, **listed}
 
@@ -88,8 +112,12 @@ class RunConfig:
             protocol=dict(values["protocol"]),
             seeds=tuple(values["seeds"]),
             data=RunData(**values["data"]),
+            emotions={name: tuple(members) for name, members in values.get("emotions", {}).items()},
+            trained_on=tuple(values.get("trained_on", ())),
+            tested_on=values.get("tested_on", ""),
         )
-        texts = (config.corpus, config.backbone, config.head, config.split["kind"], config.protocol["name"])
+        texts = [config.corpus, config.backbone, config.head, config.split["kind"], config.protocol["name"]]
+        texts += [config.tested_on, *config.trained_on, *(e for m in config.emotions.values() for e in m)]
         if not all(isinstance(text, str) for text in (*texts, *config.classes, *vars(config.data).values())):
             raise TypeError("a name that is text")
         if not all(isinstance(number, int) for number in (*config.layers, *config.seeds)):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ser_cache.emotions import emotions_text
 from ser_cache.errors import ResultsError, UnknownNameError
 from ser_cache.results.contents import damaged
 from ser_cache.results.folder import Run, list_runs, read_run
@@ -18,6 +19,8 @@ Record = dict[str, Any]
 """Column -> text, number, list of either, or None where a run has no such thing."""
 
 DEFAULT_ORDER = ("corpus", "backbone", "head", "layers", "split", "protocol", "run")
+_USUAL_SHARE = round(SplitOptions().ratios[1] / sum(SplitOptions().ratios[:2]), 6)
+"""Of the training corpora that validate, where others are tested."""
 _ALIASES = {"layer": "layers", "model": "backbone"}
 _BEST_FIRST = ("precision.", "recall.", "f1.", "mean_of_folds.")
 """Beginnings of the columns that are scores, beside the headline's own."""
@@ -29,6 +32,8 @@ class Wanted:
 
     Attributes:
         corpora: names.
+        trained_on: names of corpora, one of which was trained on, with or without being tested.
+        tested_on: names of corpora tested, with or without being trained on.
         backbones: folder names in the cache, or the hub ids or local folders they were made from.
         heads: names.
         protocols: names as the runs have them, changed settings included ("dasaro2024 but epochs 2").
@@ -43,6 +48,8 @@ class Wanted:
     protocols: tuple[str, ...] = ()
     layers: tuple[int, ...] = ()
     stale: bool | None = None
+    trained_on: tuple[str, ...] = ()
+    tested_on: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -90,6 +97,7 @@ def select(runs: Sequence[Run], wanted: Wanted, stale: Collection[Path] = ()) ->
     chosen = list(runs)
     conditions: tuple[tuple[str, Sequence[Any], Callable[[Run], Any]], ...] = (
         ("corpus", wanted.corpora, lambda run: run.config.corpus),
+        ("tested corpus", wanted.tested_on, lambda run: run.config.test_corpus),
         ("backbone", wanted.backbones, lambda run: run.config.backbone),
         ("head", wanted.heads, lambda run: run.config.head),
         ("protocol", wanted.protocols, protocol_name),
@@ -99,6 +107,10 @@ def select(runs: Sequence[Run], wanted: Wanted, stale: Collection[Path] = ()) ->
             known = {value(run) for run in runs}
             accepted = {_known_as(kind, name, known) for name in names}
             chosen = [run for run in chosen if value(run) in accepted]
+    if wanted.trained_on:
+        known = {corpus for run in chosen for corpus in run.config.training_corpora}
+        trained = {_known_as("training corpus", name, known) for name in wanted.trained_on}
+        chosen = [run for run in chosen if trained & set(run.config.training_corpora)]
     if wanted.layers:
         chosen = [run for run in chosen if set(run.config.layers) & set(wanted.layers)]
     if wanted.stale is not None:
@@ -168,6 +180,8 @@ def record(run: Run, *, stale: bool = False) -> Record:
     values: Record = {
         "run": run.folder.name,
         "corpus": config.corpus,
+        "trained_on": list(config.training_corpora),
+        "tested_on": config.test_corpus,
         "backbone": config.backbone,
         "head": config.head,
         "layers": list(config.layers),
@@ -184,6 +198,7 @@ def record(run: Run, *, stale: bool = False) -> Record:
         "utterances": sum(row["support"] for row in metrics["per_class"]),
         "macro_f1_over": metrics.get("macro_f1_over"),
         "classes": list(config.classes),
+        "emotions": emotions_text(config.emotions) or None,
         "seed_numbers": list(config.seeds),
         "date": run.written or None,
         "stale": stale,
@@ -208,6 +223,10 @@ def split_text(split: Mapping[str, Any]) -> str:
     """A split in few words: its kind, and the settings that are not the usual ones."""
     usual = SplitOptions()
     words = f"{split['folds']} folds" if "folds" in split else str(split["kind"])
+    if split.get("validation", usual.kind) != usual.kind:
+        words += f", {split['validation']} validation"
+    if split.get("share", _USUAL_SHARE) != _USUAL_SHARE:
+        words += f", {100 * split['share']:.0f}% validate"
     if split.get("seed", usual.seed) != usual.seed:
         words += f" seed {split['seed']}"
     ratios = split.get("ratios")
