@@ -77,6 +77,26 @@ def test_as_many_clusters_as_a_label_has_groups(cached, capsys):
     assert "k 6, 36 utterances" in capsys.readouterr().out
 
 
+def test_some_emotions_alone_are_clustered(cached, capsys):
+    choice = ["--emotions", "calm=anger+fear,neutral"]
+    assert run([*WHISPER, "--corpus", "emovo", *choice]) == 0
+    captured = capsys.readouterr()
+    assert "k 2, 36 utterances" in captured.out
+    assert "Clusters by emotion\n\ncluster  clips  silh.  calm  neutral" in captured.out
+    assert captured.err.startswith("emovo: 36 utterances: 36 of the 2 emotions, none left out")
+    assert run([*WHISPER, "--emotions", "anger,fear"]) == 0
+    assert capsys.readouterr().out.count("k 2, 24 utterances") == 2
+    assert run([*WHISPER, "--corpus", "emovo", "--emotions", "anger,boredom"]) == 1
+    assert "emovo has no boredom" in last_line(capsys)
+
+
+def test_missing_mfcc_of_all_emotions_are_extracted(tones, capsys):
+    assert run(["cluster", "--emotions", "anger,neutral"]) == 0
+    captured = capsys.readouterr()
+    assert "36 utterances extracted" in captured.err
+    assert "k 2, 24 utterances" in captured.out
+
+
 def test_layers_have_a_row_each_and_every_corpus_a_table(cached, capsys):
     assert run([*WHISPER, "--layer", "all", "--score", "purity"]) == 0
     out = capsys.readouterr().out

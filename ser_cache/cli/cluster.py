@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ import click
 from ser_cache import settings
 from ser_cache.cli import screen
 from ser_cache.cli.delivery import as_json, deliver, delivery_options, shape_of
+from ser_cache.cli.emotion_options import chosen_emotions, emotions_option, with_emotions
 from ser_cache.cli.on_demand import FeatureJob, extract_if_missing, feature_jobs
 from ser_cache.cli.options import FILE, given_places, where_things_live
 from ser_cache.errors import ResultsError, SettingsError, UnknownNameError
@@ -45,6 +47,7 @@ SOME_FAILED = 3
     help="Repeatable [default: the last that is cached].",
 )
 @click.option("--corpus", "corpora", multiple=True, help="Repeatable [default: all that have features].")
+@emotions_option
 @click.option(
     "--k",
     default="emotion",
@@ -84,6 +87,7 @@ def cluster(
     features: tuple[str, ...],
     layers: tuple[str, ...],
     corpora: tuple[str, ...],
+    emotions: str | None,
     k: str,
     seeds: int,
     standardise: str,
@@ -130,11 +134,16 @@ def cluster(
     )
     places = given_places(manifests, cache)
     jobs = feature_jobs(where, features, corpora, places)
+    whole = {job.manifest.corpus: job.manifest for job in jobs}
+    chosen = with_emotions(list(whole.values()), chosen_emotions(emotions), named=bool(corpora))
+    labelled = {manifest.corpus: manifest for manifest in chosen}
+    jobs = [job for job in jobs if job.manifest.corpus in labelled]
     found: list[list[StoredClustering]] = []
 
     def cluster_one(job: FeatureJob) -> int:
         status = extract_if_missing(where, job)
-        found.append(_cluster_one(where, job, layers, options, places, force=force))
+        clustered = replace(job, manifest=labelled[job.manifest.corpus])
+        found.append(_cluster_one(where, clustered, layers, options, places, force=force))
         return status
 
     status = screen.each(jobs, lambda job: job.name, cluster_one)
