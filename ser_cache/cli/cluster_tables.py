@@ -94,7 +94,7 @@ def listing(found: Sequence[StoredClustering]) -> Section:
                 config.backbone,
                 str(config.layer),
                 str(clustering.k),
-                _manner(one),
+                f"{_manner(one)}, {screen.count(len(config.seeds), 'seed')}",
                 f"{clustering.silhouette:.2f}",
                 _spread([a.ari for a in emotion]) if emotion else "",
                 closest(clustering)[0][0] if clustering.agreements else "",
