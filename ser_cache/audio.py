@@ -4,7 +4,7 @@ Reading once matters: hash and samples come from the same bytes, so a file that 
 recorded under the hash of another version of itself.
 
 libsndfile is lenient where a cache must not be. It shortens a WAV or OGG that was cut without a word, and it
-trusts a guessed length for MP3 files that state none (one of 2 s came out as 0.3 s). ``read`` therefore
+trusts a guessed length for MP3 files that state none (one of 2 s came out as 0.3 s). Decoding therefore
 compares what was decoded with what the container promises.
 """
 
@@ -56,7 +56,57 @@ class Recording:
     sha256: str
 
 
+@dataclass(frozen=True)
+class Original:
+    """One decoded file as it was stored, before channels are averaged and the rate is changed.
+
+    Attributes:
+        samples: (frames, channels) float32, at least one frame, finite; full scale is 1.
+        rate: frames a second.
+        container: libsndfile's name of the file's format, such as WAV, FLAC, OGG, MP3.
+        coding: libsndfile's name of how its samples are coded, such as PCM_16, VORBIS, ULAW.
+        sha256: of the file's bytes, in hexadecimal.
+    """
+
+    samples: NDArray[np.float32]
+    rate: int
+    container: str
+    coding: str
+    sha256: str
+
+
 def read(path: Path) -> Recording:
+    """Decode a file to what models are given: mono, 16 kHz; see ``read_original``.
+
+    Raises:
+        AudioError: as ``read_original``, or the file is shorter than one sample at 16 kHz.
+    """
+    return as_recording(path, read_original(path))
+
+
+def as_recording(path: Path, original: Original) -> Recording:
+    """Average the channels of a decoded file and bring it to 16 kHz.
+
+    Args:
+        path: named in errors.
+        original: from ``read_original``.
+
+    Raises:
+        AudioError: resampled, it has no sample left, or one that is not finite.
+    """
+    decoded, rate = original.samples, original.rate
+    mono = (
+        decoded.mean(axis=1, dtype=np.float64).astype(np.float32) if decoded.shape[1] > 1 else decoded[:, 0]
+    )
+    if rate != SAMPLE_RATE:
+        mono = soxr.resample(mono, rate, SAMPLE_RATE, quality="HQ")
+        _demand_finite(path, mono[:, None], SAMPLE_RATE)
+    if len(mono) == 0:
+        raise AudioError(f"{path} is shorter than one sample at 16 kHz; leave it out.")
+    return Recording(samples=np.ascontiguousarray(mono, dtype=np.float32), sha256=original.sha256)
+
+
+def read_original(path: Path) -> Original:
     """Decode a file of any format libsndfile reads, whatever its suffix.
 
     Thread-safe. libmpg123 may write a line about a damaged MP3 to the process's standard error.
@@ -75,19 +125,11 @@ def read(path: Path) -> Recording:
     """
     data = _bytes_of(path)
     digest = hashlib.sha256(data).hexdigest()
-    decoded, rate = _decode(path, data)
+    decoded, rate, container, coding = _decode(path, data)
     if len(decoded) == 0:
         raise AudioError(f"{path} holds no samples; replace it or leave it out.")
     _demand_finite(path, decoded, rate)
-    mono = (
-        decoded.mean(axis=1, dtype=np.float64).astype(np.float32) if decoded.shape[1] > 1 else decoded[:, 0]
-    )
-    if rate != SAMPLE_RATE:
-        mono = soxr.resample(mono, rate, SAMPLE_RATE, quality="HQ")
-        _demand_finite(path, mono[:, None], SAMPLE_RATE)
-    if len(mono) == 0:
-        raise AudioError(f"{path} is shorter than one sample at 16 kHz; leave it out.")
-    return Recording(samples=np.ascontiguousarray(mono, dtype=np.float32), sha256=digest)
+    return Original(decoded, rate, container, coding, digest)
 
 
 def speech_doubt(samples: NDArray[np.float32]) -> str:
@@ -146,14 +188,15 @@ def _bytes_of(path: Path) -> bytes:
     return data
 
 
-def _decode(path: Path, data: bytes) -> tuple[NDArray[np.float32], int]:
-    """All frames as (frames, channels) float32, and the rate in hertz; checked for truncation."""
+def _decode(path: Path, data: bytes) -> tuple[NDArray[np.float32], int, str, str]:
+    """All frames as (frames, channels) float32, the rate in hertz, container, coding; no truncation."""
     missing = _missing_bytes(data)
     if missing:
         raise _truncated(path, f"its header promises {missing:,} bytes more than it holds")
     try:
         with _ForwardOnly(io.BytesIO(_with_data_size(data))) as file:
-            rate, promised, container = file.samplerate, file.frames, file.format
+            rate, promised = file.samplerate, file.frames
+            container, coding = file.format, file.subtype
             if rate not in _PLAUSIBLE_RATES:
                 raise AudioError(f"{path} claims a sampling rate of {rate} Hz; mend its header.")
             decoded = _all_frames(file)
@@ -168,7 +211,7 @@ def _decode(path: Path, data: bytes) -> tuple[NDArray[np.float32], int]:
         raise _truncated(path, f"it decodes to {len(decoded):,} of {promised:,} samples")
     elif container == "OGG" and not _ogg_is_whole(data):
         raise _truncated(path, "its last page is missing")
-    return decoded, rate
+    return decoded, rate, container, coding
 
 
 class _ForwardOnly(soundfile.SoundFile):  # type: ignore[misc] # soundfile publishes no types

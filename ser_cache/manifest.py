@@ -5,9 +5,11 @@ between two versions of it are readable. Nothing here decodes audio or imports m
 reading a million rows has to be cheap.
 """
 
+import gc
 import os
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from operator import attrgetter, itemgetter
@@ -21,6 +23,8 @@ from ser_cache.tables import (
     Rows,
     cell_complaint,
     emotion_complaint,
+    folded,
+    name_complaint,
     path_complaint,
     read_rows,
 )
@@ -44,6 +48,10 @@ OPTIONAL_COLUMNS = ("gender", "age", "sentence", "intensity", "race", "ethnicity
 COLUMNS = REQUIRED_COLUMNS + OPTIONAL_COLUMNS
 """Every column of ours, in the order they are written; further columns follow, sorted by name."""
 _LABEL_COLUMNS = ("speaker", "emotion", "code", "language", *OPTIONAL_COLUMNS)
+_MOST_REMEMBERED = (
+    50_000  # combinations of labels; where nearly every row has its own, they are only a burden
+)
+_NAMES = {"speaker", "code", "language", "gender", "fold"}  # what a reader tells apart by looking
 _LABEL = attrgetter(*_LABEL_COLUMNS)
 _COLUMNS = attrgetter(*COLUMNS)
 
@@ -174,14 +182,40 @@ def path_of(root: Path, utterance: Utterance) -> Path:
     return root / utterance.path
 
 
+class _Seen:
+    """The ids or paths so far."""
+
+    def __init__(self) -> None:
+        self._as_written: set[str] = set()
+        # Only those that a disk may know by another spelling, which in most corpora are few.
+        self._by_folded: dict[str, str] = {}
+
+    def complaint(self, column: str, text: str, fold: bool = True) -> str:
+        """Why a text cannot stand beside those before it; empty, and it is remembered, when it can."""
+        if text in self._as_written:
+            return f"the {column} {text[:80]!r} stands there twice; list each file once."
+        same = folded(text) if fold else text
+        other = self._by_folded.get(same, same if same in self._as_written else "")
+        if other:
+            return (
+                f"the {column} {text[:80]!a} differs from {other[:80]!a} only by case or by how accents are "
+                f"composed, which on some disks are one file; rename one."
+            )
+        self._as_written.add(text)
+        if same != text:
+            self._by_folded[same] = text
+        return ""
+
+
 class _Checker:
     """Checks utterances one by one; remembers what has to be unique and what it has already accepted."""
 
     def __init__(self) -> None:
-        self._ids: set[str] = set()
-        self._paths: set[str] = set()
-        # Speakers, labels and the like repeat thousands of times: each combination is looked at once.
-        self._accepted: set[tuple[str, ...]] = set()
+        self._seen = {"id": _Seen(), "path": _Seen()}
+        # Speakers, labels and the like repeat thousands of times: each is looked at once, and so is each
+        # combination, of which there may be as many as there are rows.
+        self._combinations: set[tuple[str, ...]] = set()
+        self._accepted: dict[str, set[str]] = {column: set() for column in _LABEL_COLUMNS}
 
     def complaint(self, utterance: Utterance) -> str:
         """What is wrong with an utterance, as a sentence that says what to do; empty when it is right."""
@@ -194,33 +228,40 @@ class _Checker:
 
     def _identity(self, utterance: Utterance) -> str:
         for column, text in (("id", utterance.id), ("path", utterance.path)):
-            if _PLAIN_PATH.fullmatch(text) is None or len(text) > LONGEST_CELL:
+            if _PLAIN_PATH.fullmatch(text) is None or len(text) > LONGEST_CELL or text[-1] == " ":
                 complaint = _own_complaint(column, text, needed=True)
                 if complaint:
                     return complaint
                 complaint = path_complaint(text) if column == "path" else ""
+                # A file's name may end in a space before its suffix, and its id then does.
+                if not complaint and not (column == "id" and utterance.path.startswith(f"{text}.")):
+                    complaint = name_complaint(column, text)
                 if complaint:
                     return complaint
-        if utterance.id in self._ids:
-            return f"the id {utterance.id!r} stands there twice; ids must be unique."
-        if utterance.path in self._paths:
-            return f"the path {utterance.path!r} stands there twice; list each file once."
-        self._ids.add(utterance.id)
-        self._paths.add(utterance.path)
-        return ""
+        # Paths that begin with their ids are as different as these are: one of the two is enough to fold.
+        usual = utterance.path.startswith(f"{utterance.id}.")
+        return self._seen["id"].complaint("id", utterance.id) or self._seen["path"].complaint(
+            "path", utterance.path, fold=not usual
+        )
 
     def _label(self, utterance: Utterance) -> str:
         texts = _LABEL(utterance)
-        if texts in self._accepted:
+        if texts in self._combinations:
             return ""
-        for column, text in zip(_LABEL_COLUMNS, texts, strict=True):
+        for (column, accepted), text in zip(self._accepted.items(), texts, strict=True):
+            if text in accepted:
+                continue
             complaint = _own_complaint(column, text, needed=column in {"speaker", "emotion"})
+            if not complaint and column in _NAMES:
+                complaint = name_complaint(column, text)
+            if not complaint and column == "emotion":
+                complaint = emotion_complaint(text)
             if complaint:
                 return complaint
-        complaint = emotion_complaint(utterance.emotion)
-        if not complaint:
-            self._accepted.add(texts)
-        return complaint
+            accepted.add(text)
+        if len(self._combinations) < _MOST_REMEMBERED:
+            self._combinations.add(texts)
+        return ""
 
     @staticmethod
     def _audio(utterance: Utterance) -> str:
@@ -301,15 +342,28 @@ def read_manifest(path: Path) -> Manifest:
     check_corpus_name(path.stem)
     rows = read_rows(path, REQUIRED_COLUMNS, f"make it anew with: ser manifest {path.stem} ROOT")
     checker, utterances = _Checker(), []
-    for row, utterance in _utterances(path, rows):
-        complaint = checker.complaint(utterance)
-        if complaint:
-            raise ManifestError(f"{path}, row {row}: {complaint}")
-        utterances.append(utterance)
+    with _without_collector():
+        for row, utterance in _utterances(path, rows):
+            complaint = checker.complaint(utterance)
+            if complaint:
+                raise ManifestError(f"{path}, row {row}: {complaint}")
+            utterances.append(utterance)
     if not utterances:
         raise ManifestError(f"{path} holds no utterances; make it anew with: ser manifest {path.stem} ROOT")
     utterances.sort(key=lambda utterance: utterance.id)
     return Manifest(corpus=path.stem, utterances=tuple(utterances))
+
+
+@contextmanager
+def _without_collector() -> Iterator[None]:
+    """Spare the search for cycles: rows have none, and it would go through all of them again and again."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def _utterances(path: Path, rows: Rows) -> Iterator[tuple[int, Utterance]]:
@@ -332,7 +386,9 @@ def _utterances(path: Path, rows: Rows) -> Iterator[tuple[int, Utterance]]:
         texts = repeated(cells)
         known = combinations.get(texts)
         if known is None:
-            known = combinations[texts] = tuple(share(text, text) for text in texts)
+            known = tuple([share(text, text) for text in texts])
+            if len(combinations) < _MOST_REMEMBERED:
+                combinations[texts] = known
         # Spelled out, because keywords and starred arguments take half as long again.
         speaker, emotion, code, language, gender, age, sentence, intensity, race, ethnicity, fold = known
         extra = tuple([(column, share(cells[at], cells[at])) for column, at in further if cells[at]])

@@ -2,6 +2,8 @@
 
 import csv
 import re
+import unicodedata
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +12,13 @@ from ser_cache.errors import ManifestError
 
 LONGEST_CELL = 4096
 """Characters; a path cannot be longer on the systems this runs on."""
-CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+# Two names that differ by one of these look the same; some turn the text after them round.
+_INVISIBLE = re.compile(
+    r"[\u00ad\u034f\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]"
+)
+# What a spreadsheet computes: = and @ (full-width ones too) always, + and - before a function or a pipe.
+_FORMULA = re.compile(r"[=@\uff1d\uff20]|[+-](?:[A-Za-z.]+\(|[^\n]*\|)")
 # A carriage return is among them because Python 3.11 writes one without the quotes it needs to read it back.
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 _DRIVE = re.compile(r"[A-Za-z]:[/\\]")
@@ -50,12 +58,14 @@ def read_rows(path: Path, required: Sequence[str], remedy: str) -> Rows:
     except StopIteration:
         raise ManifestError(f"{path} is empty; {remedy}") from None
     columns = tuple(column.strip() for column in header)
+    if any("\0" in column for column in columns):
+        raise ManifestError(f"{path}, row 1: not UTF-8 but perhaps UTF-16; save it as UTF-8.")
     if len(set(columns)) < len(columns):
-        twice = next(column for column in columns if columns.count(column) > 1)
-        raise ManifestError(f"{path} has two columns called {twice!r}; rename one.")
+        twice = next(column for column, count in Counter(columns).items() if count > 1)
+        raise ManifestError(f"{path} has two columns called {twice[:80]!r}; rename one.")
     absent = [column for column in required if column not in columns]
     if absent:
-        found = ", ".join(columns)[:200]
+        found = "".join(char if char.isprintable() else "?" for char in ", ".join(columns)[:200])
         raise ManifestError(f"{path} has no column {', '.join(absent)} (its columns: {found}); {remedy}")
     return Rows(columns, _same_length(path, len(columns), records))
 
@@ -103,26 +113,45 @@ def _first_undecodable(path: Path) -> int:
     return 1
 
 
+def name_complaint(column: str, text: str) -> str:
+    """Why a text cannot tell things apart, as a sentence that says what to do; empty when it can.
+
+    What does not show (a space at an end, a character without width) would make two speakers of one.
+    """
+    if text != text.strip():
+        return f"the {column} {text[:80]!r} starts or ends with a space; remove it."
+    if not text.isascii() and _INVISIBLE.search(text):
+        return f"the {column} {text[:80]!a} holds a character that does not show; remove it."
+    return ""
+
+
+def folded(text: str) -> str:
+    """The text as a disk knows it that minds neither case nor how an accent is composed."""
+    if text.isascii():
+        return text.lower()
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFD", text).casefold())
+
+
 def path_complaint(path: str) -> str:
     """Why a path may not stand in a manifest, as a sentence that says what to do; empty when it may."""
     if CONTROL.search(path):
         return f"the path {path[:80]!r} holds a control character; rename the file."
     if path.startswith("/") or _DRIVE.match(path):
-        return f"the path {path!r} is absolute; write it relative to the root."
+        return f"the path {path[:80]!r} is absolute; write it relative to the root."
     if "\\" in path:
-        return f"the path {path!r} holds a backslash; separate folders with '/'."
+        return f"the path {path[:80]!r} holds a backslash; separate folders with '/'."
     parts = path.split("/")
     if ".." in parts:
-        return f"the path {path!r} leads out of the root; write it relative to the root, without '..'."
+        return f"the path {path[:80]!r} leads out of the root; write it relative to the root, without '..'."
     if "" in parts or "." in parts:
-        return f"the path {path!r} is not in its shortest form; leave out '.' and doubled or final '/'."
+        return f"the path {path[:80]!r} is not in its shortest form; leave out '.' and doubled or final '/'."
     return _encoding_complaint("path", path)
 
 
 def emotion_complaint(emotion: str) -> str:
     """Why a word cannot name an emotion, as a sentence that says what to do; empty when it can."""
     if emotion != emotion.lower() or not _EMOTION.fullmatch(emotion):
-        return f"the emotion {emotion!r} is not in lower-case words; write it like 'anger'."
+        return f"the emotion {emotion[:80]!r} is not in lower-case words; write it like 'anger'."
     return ""
 
 
@@ -132,15 +161,16 @@ def _encoding_complaint(column: str, text: str) -> str:
     try:
         text.encode()
     except UnicodeEncodeError:
-        return f"the {column} {text!r} is not valid UTF-8; rename it."
+        return f"the {column} {text[:80]!r} is not valid UTF-8; rename it."
     return ""
 
 
 def cell_complaint(column: str, text: str) -> str:
     """Why no column may hold this text, as a sentence that says what to do; empty when it may."""
+    column = column if column.isprintable() else ascii(column[:80])
     if len(text) > LONGEST_CELL:
         return f"the {column} has {len(text):,} characters; at most {LONGEST_CELL:,} are allowed."
-    if text[:1] in {"=", "@"}:
+    if _FORMULA.match(text):
         return (
             f"the {column} {text[:40]!r} starts like a spreadsheet's formula; write it without {text[0]!r}."
         )

@@ -47,6 +47,7 @@ LAYERS = {
     "importing": 3,
     "given_files": 3,
     "splits": 3,
+    "audit": 4,
     "store": 3,
     "heads": 3,
     "stacks": 4,

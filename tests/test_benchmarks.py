@@ -238,3 +238,24 @@ def test_memory_of_probing_is_watched_in_processes_of_their_own(script, monkeypa
     said = capsys.readouterr().out
     assert "| frames | 160 |" in said
     assert "| time means | 160 |" in said
+
+
+def test_manifests_measures_every_step(script, capsys):
+    script("manifests").main(["--rows", "300", "--speakers", "12"])
+    out = capsys.readouterr().out
+    steps = [line.split(" | ")[0].strip("| ") for line in out.splitlines() if line.startswith("| ")]
+    assert steps == [
+        "step",
+        "csv.reader",
+        "load",
+        "validate",
+        *(f"split {kind}" for kind in script("manifests").SPLITS),
+    ]
+    assert "loading, validating and the slowest split" in out
+
+
+def test_division_shows_what_is_drawn_and_what_is_found(corpus, script, capsys):
+    script("division").main([str(corpus.home / "m" / "tones.csv")])
+    row = capsys.readouterr().out.splitlines()[-1]
+    assert row.startswith("| tones | 6 | ")
+    assert row.endswith(" | 67/17/17 (4/1/1 speakers) |")

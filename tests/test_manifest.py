@@ -70,9 +70,18 @@ def refusal(path: Path) -> str:
 
 # Writing and reading
 
-lines = st.text(st.characters(codec="utf-8", exclude_categories=["Cc"]), max_size=8)
-cells = lines.filter(lambda text: text[:1] not in {"=", "@"})
-words = cells.filter(bool)
+lines = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Zl", "Zp"]), max_size=8)
+FORMULA = set("=@+-\uff1d\uff20")
+cells = lines.filter(lambda text: text[:1] not in FORMULA)
+# Names tell things apart, so that what does not show has no place in them.
+names = st.text(
+    st.characters(
+        codec="utf-8", exclude_categories=["Cc", "Cf", "Mn", "Z"], exclude_characters="=@+-\uff1d\uff20"
+    ),
+    max_size=8,
+)
+words = names.filter(bool)
+NAMES = {"gender", "fold"}
 further_names = st.text(string.ascii_lowercase, min_size=1, max_size=6).filter(
     lambda name: name not in COLUMNS
 )
@@ -83,14 +92,16 @@ further_texts = st.text(st.sampled_from("a\",\n\té;' "), min_size=1, max_size=8
 def utterances(draw, number: int) -> Utterance:
     folder = draw(st.sampled_from(["", "Colère/", "a b (1)/x/", "-/"]))
     extra = draw(st.dictionaries(further_names, further_texts, max_size=2))
-    optional = {column: draw(cells) for column in manifest_module.OPTIONAL_COLUMNS}
+    optional = {
+        column: draw(names if column in NAMES else cells) for column in manifest_module.OPTIONAL_COLUMNS
+    }
     return Utterance(
         id=f"{folder}{number}",
         path=f"{folder}{number}.flac",
         speaker=draw(words),
         emotion=draw(st.sampled_from([*CANONICAL_EMOTIONS, "pleasant surprise", "überdruss"])),
-        code=draw(cells),
-        language=draw(cells),
+        code=draw(names),
+        language=draw(names),
         samples=draw(st.integers(0, 10**14)),
         sha256=draw(st.text(string.hexdigits[:16], min_size=64, max_size=64)),
         extra=tuple(sorted(extra.items())),

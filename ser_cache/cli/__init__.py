@@ -16,6 +16,7 @@ import click
 
 from ser_cache import __version__
 from ser_cache.cli import interruption, screen
+from ser_cache.cli.audit import audit
 from ser_cache.cli.cache import cache
 from ser_cache.cli.cluster import cluster
 from ser_cache.cli.compare import compare
@@ -57,6 +58,7 @@ def ser(context: click.Context) -> None:
 for _command in (
     manifest,
     corpora,
+    audit,
     describe,
     extract,
     models,

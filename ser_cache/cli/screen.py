@@ -110,6 +110,14 @@ def say_field(name: str, value: str) -> None:
         say(f"{'' if number else name:<{FIELD_WIDTH}} {piece}".rstrip())
 
 
+def say_folded(line: str) -> None:
+    """Print one line of result on stdout; in a terminal it folds to its width, the rest indented."""
+    if sys.stdout.isatty():
+        width = shutil.get_terminal_size().columns
+        line = textwrap.fill(line, width, subsequent_indent="  ", break_long_words=False)
+    say(line)
+
+
 def note(line: str) -> None:
     """Print one line about what is going on, on stderr."""
     click.echo(line, err=True)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from click.core import ParameterSource
 
+from ser_cache.cli.options import FOLDER
 from ser_cache.errors import SettingsError, UnknownNameError
 
 if TYPE_CHECKING:
@@ -20,9 +21,9 @@ _OPTIONS = (
         "--split",
         default="speaker",
         show_default=True,
-        metavar="speaker|loso|folds|random|column",
+        metavar="speaker|loso|folds|random|column|emobox",
         help="How to divide: by speaker 80/10/10, leave one speaker out, speaker k-fold, by utterance "
-        "(speaker-dependent), as the manifest's fold column says.",
+        "(speaker-dependent), as the manifest's fold column says, as EmoBox's --fold-files say.",
     ),
     click.option("--split-seed", default=0, show_default=True, help="Seed of the split, apart from models'."),
     click.option("--folds", default=5, show_default=True, type=click.IntRange(3), help="For --split folds."),
@@ -32,13 +33,18 @@ _OPTIONS = (
         show_default=True,
         help="Train/validation/test, for --split speaker and random.",
     ),
+    click.option(
+        "--fold-files",
+        type=FOLDER,
+        help="For --split emobox: a clone of EmoBox, or its data/<corpus>.",
+    ),
 )
 # The option that sets each attribute of SplitOptions.
-_SETS = {"folds": "folds", "split_seed": "seed", "ratios": "ratios"}
+_SETS = {"folds": "folds", "split_seed": "seed", "ratios": "ratios", "fold_files": "fold_files"}
 
 
 def split_options(command: Command) -> Command:
-    """Add ``--split``, ``--split-seed``, ``--folds`` and ``--ratios`` to a command."""
+    """Add ``--split`` and the options that belong to it to a command."""
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
@@ -60,7 +66,13 @@ def chosen_split(given: Mapping[str, Any]) -> tuple[SplitOptions, dict[str, Any]
     if kind not in SPLITS:
         raise UnknownNameError("split", kind, SPLITS)
     _refuse_without_effect(kind)
-    options = SplitOptions(kind, given["split_seed"], _ratios(given["ratios"]), given["folds"])
+    if "fold_files" in SPLITS[kind].options and given["fold_files"] is None:
+        raise SettingsError(
+            f"--split {kind} needs --fold-files FOLDER: clone https://github.com/emo-box/EmoBox and name it."
+        )
+    options = SplitOptions(
+        kind, given["split_seed"], _ratios(given["ratios"]), given["folds"], given["fold_files"]
+    )
     return options, {name: value for name, value in given.items() if name not in {"split", *_SETS}}
 
 

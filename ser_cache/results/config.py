@@ -149,6 +149,7 @@ def splits_as_json(splits: Sequence[Split]) -> dict[str, Any]:
             "train": list(split.train),
             "validation": list(split.validation),
             "test": list(split.test),
+            **({"left_out": list(split.left_out)} if split.left_out else {}),  # runs made before have none
         }
         for split in splits
     ]

@@ -19,10 +19,14 @@ from ser_cache.splits.division import (
     SplitOptions,
     absence_warnings,
     check_split,
+    of_folds,
+    rarity_warnings,
     ratio_warnings,
     shared_speakers,
+    tested_and_trained,
 )
-from ser_cache.splits.speakers import by_speaker, leave_one_speaker_out, speaker_folds
+from ser_cache.splits.emobox import by_fold_files, fold_file_notes
+from ser_cache.splits.speakers import by_speaker, leave_one_speaker_out, same_for_every_seed, speaker_folds
 from ser_cache.splits.utterances import by_column, by_utterance
 
 if TYPE_CHECKING:
@@ -46,9 +50,16 @@ _SPEAKER_DEPENDENT = (
 )
 
 SPLITS: dict[str, SplitKind] = {
-    "speaker": SplitKind(by_speaker, "speaker-disjoint, by ratios (80/10/10)", ("seed", "ratios")),
+    "speaker": SplitKind(
+        by_speaker, "speaker-disjoint, by ratios (80/10/10)", ("seed", "ratios"), notes=same_for_every_seed
+    ),
     "loso": SplitKind(leave_one_speaker_out, "leave one speaker out; the next one validates"),
-    "folds": SplitKind(speaker_folds, "speaker-disjoint k-fold; the next fold validates", ("seed", "folds")),
+    "folds": SplitKind(
+        speaker_folds,
+        "speaker-disjoint k-fold; the next fold validates",
+        ("seed", "folds"),
+        notes=same_for_every_seed,
+    ),
     "random": SplitKind(
         by_utterance,
         "by utterance, stratified by emotion; speaker-dependent",
@@ -56,6 +67,12 @@ SPLITS: dict[str, SplitKind] = {
         _SPEAKER_DEPENDENT,
     ),
     "column": SplitKind(by_column, "as the manifest's fold column says"),
+    "emobox": SplitKind(
+        by_fold_files,
+        "EmoBox's fold files, to compare with its published numbers",
+        ("seed", "fold_files"),
+        notes=fold_file_notes,
+    ),
 }
 
 
@@ -90,7 +107,9 @@ def split_config(options: SplitOptions) -> dict[str, Any]:
         UnknownNameError: no such kind of split.
     """
     values = asdict(options) | {"ratios": list(options.ratios)}
-    return {"kind": options.kind} | {name: values[name] for name in _kind(options).options}
+    # Where the fold files are is of one machine; what they say is in the splits, whose digest a run holds.
+    named = [name for name in _kind(options).options if name != "fold_files"]
+    return {"kind": options.kind} | {name: values[name] for name in named}
 
 
 def warnings(
@@ -98,16 +117,30 @@ def warnings(
 ) -> tuple[str, ...]:
     """What a user must know before believing a number from these splits, one line each.
 
-    Speakers on both sides, shares other than those asked for, and emotions that no utterance of a validation
-    or test side shows.
+    Speakers on both sides, shares other than those asked for, emotions of which a validation or test side has
+    none or next to none, and what the kind of split has to say.
+
+    Args:
+        splits: as they were made, or what is left of them.
+        utterances: those that the splits are of.
+        options: what they were made with.
     """
     kind = _kind(options)
-    found = []
-    if kind.caution or not all(split.speaker_disjoint for split in splits):
-        found.append(kind.caution or _SPEAKER_DEPENDENT)
+    found = [kind.caution] if kind.caution else _shared_sides(splits, utterances)
     if "ratios" in kind.options:
         found += ratio_warnings(splits[0], utterances, options)
-    return (*found, *absence_warnings(splits, utterances))
+    found += absence_warnings(splits, utterances) + rarity_warnings(splits, utterances)
+    return (*found, *kind.notes(sorted(utterances, key=lambda utterance: utterance.id), options))
+
+
+def _shared_sides(splits: Sequence[Split], utterances: Sequence[Utterance]) -> list[str]:
+    """One line where tested speakers are also trained on, or else where validation speakers are."""
+    several = [split for split in splits if not split.speaker_disjoint]
+    tested = [split.fold for split in several if tested_and_trained(split, utterances)]
+    if tested:
+        where = "" if len(tested) == len(splits) else f" in {of_folds(tested, splits)}"
+        return [f"{_SPEAKER_DEPENDENT}{where}"]
+    return ["the validation speakers are also trained on; those who are tested are not"] if several else []
 
 
 def _kind(options: SplitOptions) -> SplitKind:

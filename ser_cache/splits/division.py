@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ser_cache.errors import SplitError
@@ -12,6 +14,8 @@ if TYPE_CHECKING:
     from ser_cache.manifest import Utterance
 
 SIDES = ("train", "validation", "test")
+FEW = 5
+"""With fewer utterances of an emotion on a side, each moves its recall by more than 20 points."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,7 @@ class Split:
         validation: utterance ids, sorted.
         test: utterance ids, sorted.
         speaker_disjoint: whether it claims that no speaker is on two sides.
+        left_out: utterance ids, sorted, that are on no side, because a list that was given has them nowhere.
     """
 
     fold: str
@@ -32,6 +37,7 @@ class Split:
     validation: tuple[str, ...]
     test: tuple[str, ...]
     speaker_disjoint: bool
+    left_out: tuple[str, ...] = ()
 
     def side(self, name: str) -> tuple[str, ...]:
         """The ids of ``train``, ``validation`` or ``test``."""
@@ -47,12 +53,14 @@ class SplitOptions:
         seed: the split's own seed, apart from the models' seeds.
         ratios: shares of train, validation and test, for the kinds that draw one split.
         folds: how many, for the speaker k-fold.
+        fold_files: EmoBox's folder of a corpus, or one above it; its content, not its name, makes a split.
     """
 
     kind: str = "speaker"
     seed: int = 0
     ratios: tuple[float, float, float] = (0.8, 0.1, 0.1)
     folds: int = 5
+    fold_files: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -64,12 +72,14 @@ class SplitKind:
         summary: one line for listings.
         options: the attributes of :class:`SplitOptions` that it uses.
         caution: what its user must know every time; empty for none.
+        notes: what its user must know of this division of these utterances, one line each.
     """
 
     make: Callable[[Sequence[Utterance], SplitOptions], list[Split]]
     summary: str
     options: tuple[str, ...] = ()
     caution: str = ""
+    notes: Callable[[Sequence[Utterance], SplitOptions], list[str]] = lambda _, __: []
 
 
 def divide(
@@ -86,8 +96,9 @@ def check_split(split: Split, utterances: Sequence[Utterance]) -> None:
     """Hold a split to what it claims.
 
     Raises:
-        SplitError: an utterance is on two sides, on none, or unknown; a side is empty; a speaker is on two
-            sides of a split that claims to be speaker-disjoint; an emotion is missing from training.
+        SplitError: an utterance is on two sides, unknown, or on none and not left out either; a side is
+            empty; a speaker is on two sides of a split that claims to be speaker-disjoint; an emotion is
+            missing from training.
     """
     fold = f"fold {split.fold!r}"
     for side in SIDES:
@@ -105,7 +116,7 @@ def check_split(split: Split, utterances: Sequence[Utterance]) -> None:
 
 
 def _check_membership(split: Split, utterances: Sequence[Utterance]) -> None:
-    """Every utterance is on exactly one side."""
+    """Every utterance is on exactly one side, or left out by name."""
     known = {utterance.id for utterance in utterances}
     placed: set[str] = set()
     for side in SIDES:
@@ -115,7 +126,9 @@ def _check_membership(split: Split, utterances: Sequence[Utterance]) -> None:
             if identifier not in known:
                 raise SplitError(f"fold {split.fold!r}: {identifier!r} is not among the utterances.")
             placed.add(identifier)
-    if lost := known - placed:
+    if both := placed.intersection(split.left_out):
+        raise SplitError(f"fold {split.fold!r}: {min(both)!r} is on a side, and left out.")
+    if lost := known - placed - set(split.left_out):
         raise SplitError(f"fold {split.fold!r}: {min(lost)!r} is on no side ({len(lost)} such utterances).")
 
 
@@ -124,6 +137,13 @@ def shared_speakers(split: Split, utterances: Sequence[Utterance]) -> list[str]:
     speaker_of = {utterance.id: utterance.speaker for utterance in utterances}
     train, validation, test = ({speaker_of[identifier] for identifier in split.side(side)} for side in SIDES)
     return sorted((train & validation) | (train & test) | (validation & test))
+
+
+def tested_and_trained(split: Split, utterances: Sequence[Utterance]) -> list[str]:
+    """Speakers who are tested, and trained or validated on, sorted."""
+    speaker_of = {utterance.id: utterance.speaker for utterance in utterances}
+    known = {speaker_of[identifier] for identifier in (*split.train, *split.validation)}
+    return sorted(known.intersection(speaker_of[identifier] for identifier in split.test))
 
 
 def percents(shares: Sequence[float]) -> str:
@@ -138,9 +158,11 @@ def ratio_warnings(split: Split, utterances: Sequence[Utterance], options: Split
     got = [len(split.side(side)) / total for side in SIDES]
     if max(abs(a - g) for a, g in zip(asked, got, strict=True)) <= 0.03:
         return []
-    speakers = len({utterance.speaker for utterance in utterances})
+    speaker_of = {utterance.id: utterance.speaker for utterance in utterances}
+    sides = "/".join(str(len({speaker_of[id_] for id_ in split.side(side)})) for side in SIDES)
     shares = f"asked for {percents(asked)}, got {percents(got)} (train/validation/test)"
-    return [f"{shares}, the nearest found for {total} utterances of {speakers} speakers"]
+    whose = f"{total:,} utterances of {len(set(speaker_of.values()))} speakers"
+    return [f"{shares}, the nearest found for {whose} ({sides})"]
 
 
 def absence_warnings(splits: Sequence[Split], utterances: Sequence[Utterance]) -> list[str]:
@@ -154,7 +176,41 @@ def absence_warnings(splits: Sequence[Split], utterances: Sequence[Utterance]) -
         for emotion in sorted(set(emotion_of.values())):
             folds = [fold for fold, here in present.items() if emotion not in here]
             if folds:
-                listed = ", ".join(folds[:4]) + (", ..." if len(folds) > 4 else "")
-                where = "" if len(splits) == 1 else f" of {len(folds)} of {len(splits)} folds ({listed})"
-                found.append(f"no {emotion} on the {side} side{where}")
+                where = "" if len(splits) == 1 else f" of {of_folds(folds, splits)}"
+                found.append(f"no {emotion} on the {side} side{where}; {_how_many(emotion, utterances)}")
     return found
+
+
+def of_folds(folds: Sequence[str], splits: Sequence[Split]) -> str:
+    """How many folds, and which: ``3 of 6 folds (f1, f2, f3)``."""
+    listed = ", ".join(folds[:4]) + (", ..." if len(folds) > 4 else "")
+    return f"{len(folds)} of {len(splits)} folds ({listed})"
+
+
+def rarity_warnings(splits: Sequence[Split], utterances: Sequence[Utterance]) -> list[str]:
+    """One line per side with emotions of which it has so few utterances that no score of theirs says much.
+
+    Of a single split only: where every speaker is tested in some fold, predictions are pooled.
+    """
+    if len(splits) > 1:
+        return []
+    emotion_of = {utterance.id: utterance.emotion for utterance in utterances}
+    whole, found = Counter(emotion_of.values()), []
+    for side in ("validation", "test"):
+        here = Counter(emotion_of[identifier] for identifier in splits[0].side(side))
+        few = [
+            f"{count} {emotion} (of {whole[emotion]:,})"
+            for emotion, count in sorted(here.items())
+            if count < FEW
+        ]
+        if few and max(here.values()) >= FEW:  # of a corpus that small, everything is rare
+            found.append(f"only {', '.join(few)} on the {side} side: a score of so few says little")
+    return found
+
+
+def _how_many(emotion: str, utterances: Sequence[Utterance]) -> str:
+    """How rare an emotion is."""
+    speakers = [utterance.speaker for utterance in utterances if utterance.emotion == emotion]
+    clips = "1 utterance" if len(speakers) == 1 else f"{len(speakers):,} utterances"
+    people = "1 speaker" if len(set(speakers)) == 1 else f"{len(set(speakers)):,} speakers"
+    return f"there are {clips} of it, by {people}"

@@ -1,39 +1,44 @@
 """Splits that hold speakers out: by ratios, leave-one-speaker-out, and k folds.
 
-By ratios and by folds, many candidates are drawn and the one nearest to what was asked is kept: first every
-emotion in training, then every emotion on every side, then sizes and distributions of emotions. With few
-speakers there are few divisions, and where one of them is best, every seed finds it.
+By ratios and by folds, the division nearest to what was asked is searched: first every emotion in training,
+then every emotion on every side, then sizes and distributions of emotions. Where one division is the best,
+every seed finds it; for other test speakers there are folds.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import heapq
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ser_cache.errors import SplitError
+from ser_cache.splits.counting import MILLION, SpeakerCounts, Whole, Yardstick, held_by
 from ser_cache.splits.division import SIDES, Split, SplitOptions, divide
+from ser_cache.splits.search import MOST_COMPARED, best_division
 
 if TYPE_CHECKING:
     from ser_cache.manifest import Utterance
 
-MILLION = 1_000_000  # shares are compared in millionths, as whole numbers
-_HASHES = 100_000  # candidates times speakers: a fraction of a second at any corpus size
-_MOST_CANDIDATES = 1000
+_HASHES = 100_000  # draws times speakers: a fraction of a second at any corpus size
+_MOST_DRAWN = 1000
+_MOST_CIRCLES = 1000
 
 
 def by_speaker(utterances: Sequence[Utterance], options: SplitOptions) -> list[Split]:
-    """One speaker-disjoint split with at least one speaker a side, as near to the ratios as can be."""
+    """One speaker-disjoint split with at least one speaker a side, as near to the ratios as is found."""
     wanted = checked_ratios(options)
-    _require_speakers(utterances, 3, "a speaker-disjoint split")
-    table = _Table.of(utterances)
-    candidates = (_cut_by_ratios(table, order, wanted) for order in table.orders(options.seed))
-    rows = min(candidates, key=lambda sides: _mismatch(table, sides, wanted))
-    side_of = {table.speakers[row]: side for side, part in zip(SIDES, rows, strict=True) for row in part}
+    _require_speakers(utterances, len(SIDES), "a speaker-disjoint split")
+    table = SpeakerCounts.of(utterances)
+    measure = Yardstick(table.counts, wanted, SIDES.index("train"))
+    drawn = _best_drawn(table, measure, options.seed, lambda order: _cut_by_ratios(table, order, wanted))
+    part_of = best_division(table, measure, options.seed, drawn)
+    side_of = {speaker: SIDES[part] for speaker, part in zip(table.speakers, part_of, strict=True)}
     return [divide(utterances, "0", [side_of[u.speaker] for u in utterances], speaker_disjoint=True)]
 
 
@@ -49,12 +54,53 @@ def speaker_folds(utterances: Sequence[Utterance], options: SplitOptions) -> lis
     if folds < 3:
         raise SplitError(f"{folds} folds are too few: one tests, one validates, one trains; use 3 or more.")
     _require_speakers(utterances, folds, f"a split into {folds} speaker folds")
-    table = _Table.of(utterances)
-    candidates = (_deal(table, order, folds) for order in table.orders(options.seed))
-    groups = min(candidates, key=lambda groups: _mismatch(table, groups, [MILLION // folds] * folds)[1:])
+    table = SpeakerCounts.of(utterances)
+    measure = Yardstick(table.counts, [MILLION // folds] * folds, None)
+    drawn = _best_drawn(table, measure, options.seed, lambda order: _deal(table, order, folds))
+    part_of = best_division(table, measure, options.seed, drawn)
+    held = held_by(table.counts, part_of, folds) > 0
+    place = {part: place for place, part in enumerate(_round_the_circle(held, options.seed))}
     digits = len(str(folds - 1))
-    fold_of = {table.speakers[row]: f"{n:0{digits}d}" for n, rows in enumerate(groups) for row in rows}
-    return rotate(utterances, fold_of)
+    named = [f"{place[int(part)]:0{digits}d}" for part in part_of]
+    return rotate(utterances, dict(zip(table.speakers, named, strict=True)))
+
+
+def _round_the_circle(held: NDArray[np.bool_], seed: int) -> list[int]:
+    """The order in which folds are tested, given the emotions that each holds, (folds, emotions).
+
+    Neighbours leave the training together, one tested and one validating: an emotion that two folds hold must
+    not have them side by side, or nobody trains on it.
+    """
+    folds = len(held)
+    both = held[:, held.sum(axis=0) == 2].T
+    apart = {frozenset(np.flatnonzero(two).tolist()) for two in both}
+
+    def touching(order: Sequence[int]) -> int:
+        return sum(frozenset((order[at - 1], order[at])) in apart for at in range(folds))
+
+    def shuffled(trial: int) -> list[int]:
+        keys = [hashlib.sha256(f"{seed}:{trial}:fold {fold}".encode()).digest() for fold in range(folds)]
+        return sorted(range(folds), key=keys.__getitem__)
+
+    best = list(range(folds))
+    for trial in range(_MOST_CIRCLES):
+        if not touching(best):
+            break
+        best = min(best, shuffled(trial), key=touching)
+    return best
+
+
+def same_for_every_seed(utterances: Sequence[Utterance], options: SplitOptions) -> list[str]:
+    """One line where a seed other than the usual one was given in vain, because one division is the best."""
+    if options.seed == SplitOptions().seed or len({u.speaker for u in utterances}) > MOST_COMPARED:
+        return []
+    make = speaker_folds if options.kind == "folds" else by_speaker
+    with suppress(SplitError):  # of the utterances that are left, which may be fewer than were divided
+        usual, this = (make(utterances, replace(options, seed=seed)) for seed in (0, options.seed))
+        if {split.test for split in usual} == {split.test for split in this}:
+            tested = f"split seed {options.seed} tests the same speakers as seed 0, which no division betters"
+            return [f"{tested}; to test all speakers in turn: --split loso"]
+    return []
 
 
 def rotate(utterances: Sequence[Utterance], group_of_speaker: dict[str, str]) -> list[Split]:
@@ -90,43 +136,28 @@ def _require_speakers(utterances: Sequence[Utterance], least: int, what: str) ->
         )
 
 
-@dataclass(frozen=True)
-class _Table:
-    """Utterances counted by speaker and emotion: ``counts`` is (speakers, emotions)."""
-
-    speakers: tuple[str, ...]
-    counts: NDArray[np.int64]
-
-    @classmethod
-    def of(cls, utterances: Sequence[Utterance]) -> _Table:
-        speakers = sorted({utterance.speaker for utterance in utterances})
-        emotions = sorted({utterance.emotion for utterance in utterances})
-        row = {speaker: number for number, speaker in enumerate(speakers)}
-        column = {emotion: number for number, emotion in enumerate(emotions)}
-        counts = np.zeros((len(speakers), len(emotions)), dtype=np.int64)
-        for utterance in utterances:
-            counts[row[utterance.speaker], column[utterance.emotion]] += 1
-        return cls(tuple(speakers), counts)
-
-    def orders(self, seed: int) -> Iterator[list[int]]:
-        """Rows in one random order after another, which the seed and the speakers' names fix for good."""
-        trials = max(20, min(_MOST_CANDIDATES, _HASHES // len(self.speakers)))
-        for trial in range(trials):
-            keys = [
-                hashlib.sha256(f"{seed}:{trial}:{speaker}".encode()).digest() for speaker in self.speakers
-            ]
-            yield sorted(range(len(keys)), key=keys.__getitem__)
+def _best_drawn(
+    table: SpeakerCounts, measure: Yardstick, seed: int, cut: Callable[[list[int]], Whole]
+) -> Whole:
+    """The best of many divisions of speakers in random order: (speakers,), the part of each."""
+    draws = max(20, min(_MOST_DRAWN, _HASHES // len(table.speakers)))
+    divisions = (cut(table.order(seed, trial)) for trial in range(draws))
+    return min(divisions, key=lambda part_of: measure.of_division(table.counts, part_of))
 
 
-def _cut_by_ratios(table: _Table, order: list[int], wanted: Sequence[int]) -> list[list[int]]:
-    """Rows of train, validation and test: test takes the first of the order, validation the next."""
+def _cut_by_ratios(table: SpeakerCounts, order: list[int], wanted: Sequence[int]) -> Whole:
+    """Sides of the speakers: test takes the first of the order, validation the next, training the rest."""
     sizes = np.cumsum(table.counts[order].sum(axis=1))
-    test_end = _cut(sizes, 0, wanted[2], len(order) - 2)
-    validation_end = _cut(sizes, test_end, wanted[1], len(order) - 1)
-    return [order[validation_end:], order[test_end:validation_end], order[:test_end]]
+    train, validation, test = (SIDES.index(side) for side in ("train", "validation", "test"))
+    test_end = _cut(sizes, 0, wanted[test], len(order) - 2)
+    validation_end = _cut(sizes, test_end, wanted[validation], len(order) - 1)
+    part_of = np.full(len(order), train, dtype=np.int64)
+    part_of[order[:test_end]] = test
+    part_of[order[test_end:validation_end]] = validation
+    return part_of
 
 
-def _cut(sizes: NDArray[np.int64], start: int, share: int, last: int) -> int:
+def _cut(sizes: Whole, start: int, share: int, last: int) -> int:
     """Where a side that begins at ``start`` ends: at the size nearest to its share, with a speaker at least.
 
     ``sizes`` are running totals of utterances; ``last`` is the largest end that leaves the others a speaker.
@@ -136,33 +167,13 @@ def _cut(sizes: NDArray[np.int64], start: int, share: int, last: int) -> int:
     return start + 1 + int(np.argmin(np.abs(excess)))
 
 
-def _deal(table: _Table, order: list[int], groups: int) -> list[list[int]]:
-    """Deal speakers one by one to the group with the fewest utterances so far; every group gets one."""
+def _deal(table: SpeakerCounts, order: list[int], folds: int) -> Whole:
+    """Deal speakers one by one to the fold with the fewest utterances so far; every fold gets one."""
     sizes = table.counts.sum(axis=1).tolist()
-    dealt: list[list[int]] = [[] for _ in range(groups)]
-    filled = [0] * groups
+    part_of = np.zeros(len(order), dtype=np.int64)
+    fullness = [(0, fold) for fold in range(folds)]  # a heap: empty folds come first, in their order
     for row in order:
-        smallest = min(range(groups), key=lambda number: (bool(dealt[number]), filled[number]))
-        dealt[smallest].append(row)
-        filled[smallest] += sizes[row]
-    return dealt
-
-
-def _mismatch(table: _Table, parts: Sequence[list[int]], wanted: Sequence[int]) -> tuple[int, int, int]:
-    """How far a division is from what was asked; smaller is better.
-
-    In this order: emotions missing from the first part (training); from any part; and, in millionths, how far
-    the parts' sizes are from ``wanted`` plus how far each one's distribution of emotions is from the corpus's
-    (total variation). Whole numbers throughout, so that no machine rounds a tie the other way.
-    """
-    corpus = table.counts.sum(axis=0).tolist()
-    total = sum(corpus)
-    missing, distance = [], 0
-    for rows, share in zip(parts, wanted, strict=True):
-        here = table.counts[rows].sum(axis=0).tolist()
-        size = sum(here)
-        missing.append(here.count(0))
-        distance += abs(MILLION * size // total - share)
-        apart = sum(abs(count * total - whole * size) for count, whole in zip(here, corpus, strict=True))
-        distance += MILLION * apart // (2 * size * total)
-    return missing[0], sum(missing), distance
+        filled, fold = fullness[0]
+        part_of[row] = fold
+        heapq.heapreplace(fullness, (filled + sizes[row], fold))
+    return part_of

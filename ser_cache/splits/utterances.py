@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ser_cache.errors import SplitError
-from ser_cache.splits.division import Split, SplitOptions, divide, shared_speakers
-from ser_cache.splits.speakers import MILLION, checked_ratios
+from ser_cache.splits.counting import MILLION
+from ser_cache.splits.division import SIDES, Split, SplitOptions, divide, shared_speakers
+from ser_cache.splits.speakers import checked_ratios
 
 if TYPE_CHECKING:
     from ser_cache.manifest import Utterance
@@ -29,26 +30,31 @@ _SIDE_NAMES = {
 def by_utterance(utterances: Sequence[Utterance], options: SplitOptions) -> list[Split]:
     """Divide each emotion by the ratios on its own, blind to speakers: scores are speaker-dependent."""
     _, validating, testing = checked_ratios(options)
-    by_emotion: dict[str, list[str]] = defaultdict(list)
-    for utterance in utterances:
-        by_emotion[utterance.emotion].append(utterance.id)
     side_of: dict[str, str] = {}
-    for ids in by_emotion.values():
-        ids.sort(key=lambda identifier: hashlib.sha256(f"{options.seed}:{identifier}".encode()).digest())
-        test_end = _share_of(len(ids), testing)
-        validation_end = test_end + _share_of(len(ids), validating)
+    for ids in shuffled_by_emotion(utterances, str(options.seed)):
+        test_end = validation_end = 0
+        if len(ids) >= len(SIDES):  # an emotion of fewer is trained on alone
+            test_end = _share_of(len(ids), testing, len(ids) - 2)
+            validation_end = test_end + _share_of(len(ids), validating, len(ids) - test_end - 1)
         side_of |= dict.fromkeys(ids[:test_end], "test")
         side_of |= dict.fromkeys(ids[test_end:validation_end], "validation")
         side_of |= dict.fromkeys(ids[validation_end:], "train")
     return [divide(utterances, "0", [side_of[u.id] for u in utterances], speaker_disjoint=False)]
 
 
-def _share_of(count: int, share: int) -> int:
-    """A share, in millionths, of ``count``, to the nearest; training keeps at least one of every emotion."""
-    if count < 3:
-        return 0
-    nearest = (2 * count * share + MILLION) // (2 * MILLION)
-    return min(max(1, nearest), (count - 1) // 2)
+def shuffled_by_emotion(utterances: Iterable[Utterance], key: str) -> list[list[str]]:
+    """The ids of each emotion, in an order that the key and the ids fix for good."""
+    by_emotion: dict[str, list[str]] = defaultdict(list)
+    for utterance in utterances:
+        by_emotion[utterance.emotion].append(utterance.id)
+    for ids in by_emotion.values():
+        ids.sort(key=lambda identifier: hashlib.sha256(f"{key}:{identifier}".encode()).digest())
+    return list(by_emotion.values())
+
+
+def _share_of(count: int, share: int, most: int) -> int:
+    """A share, in millionths, of ``count``, to the nearest; at least one, and no more than ``most``."""
+    return min(max(1, (2 * count * share + MILLION) // (2 * MILLION)), most)
 
 
 def by_column(utterances: Sequence[Utterance], _: SplitOptions) -> list[Split]:
