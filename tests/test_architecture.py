@@ -68,6 +68,8 @@ LAYERS = {
     "kept_folds": 8,
     "probing": 9,
     "tasks": 6,
+    "functionals": 1,
+    "baselines": 7,
     "comparison": 6,
     "restoring": 6,
     "prediction": 7,
@@ -95,12 +97,14 @@ DOORS = {
 STAGE_TWO = (
     "probing",
     "clustering",
+    "functionals",
+    "baselines",
+    "cross_corpus",
+    "emotions",
     "comparison",
     "reproduction",
     "layer_analysis",
     "plots",
-    "cross_corpus",
-    "emotions",
 )
 STAGE_ONE = {"audio", "backbones", "extraction", "mfcc", "importing", "checking", "demo", "cli"}
 
@@ -231,6 +235,7 @@ def loaded_after(statement: str) -> set[str]:
         ("import ser_cache.restoring", {"transformers", "librosa", "soundfile"}),
         ("import ser_cache.layer_analysis, ser_cache.plots", {"torch", "transformers", "matplotlib"}),
         ("import ser_cache.clustering", {"torch", "transformers", "h5py", "sklearn", "matplotlib"}),
+        ("import ser_cache.baselines", {"torch", "transformers", "sklearn", "h5py", "matplotlib"}),
         ("import ser_cache.reproduction", {"torch", "transformers", "matplotlib"}),
         ("import ser_cache.probing", {"transformers", "librosa", "soundfile", "matplotlib", "sklearn"}),
     ],

@@ -17,6 +17,7 @@ import click
 from ser_cache import __version__
 from ser_cache.cli import interruption, screen
 from ser_cache.cli.audit import audit
+from ser_cache.cli.baseline import baseline
 from ser_cache.cli.cache import cache
 from ser_cache.cli.cluster import cluster
 from ser_cache.cli.compare import compare
@@ -63,6 +64,7 @@ for _command in (
     extract,
     models,
     probe,
+    baseline,
     runs,
     layers,
     cluster,

@@ -32,7 +32,11 @@ Job = tuple["Manifest", Path]
     epilog="Example: ser extract --model xls-r --corpus emovo",
     short_help="Run a frozen model once, fill the cache.",
 )
-@click.option("--model", required=True, help="An alias of `ser models`, a hub id, a local folder, or mfcc.")
+@click.option(
+    "--model",
+    required=True,
+    help="An alias of `ser models`, a hub id, a local folder, or mfcc (with settings: mfcc+n20+d2).",
+)
 @click.option("--corpus", "corpora", multiple=True, help="Repeatable [default: all that have audio here].")
 @click.option("--layers", help="Layers to store, such as 0,6-12 or last [default: all].")
 @click.option(
@@ -177,10 +181,11 @@ def _extract_each(
     """Load the model, and extract one corpus after another."""
     from ser_cache.extraction import opening
     from ser_cache.extractor import AUTO
+    from ser_cache.mfcc import is_mfcc
 
     screen.busy(f"loading {model}")
     extractor = opening.load_extractor(model, backbone_options)
-    auto = backbone_options.precision == AUTO and model != opening.MFCC
+    auto = backbone_options.precision == AUTO and not is_mfcc(model)
     run = CorpusExtraction(extractor, options, where, auto)
     return screen.each(jobs, lambda job: f"{job[0].corpus}, {extractor.name}", lambda job: run.one(*job))
 

@@ -53,7 +53,8 @@ def feature_jobs(
 
     Args:
         where: where things live.
-        features: "mfcc", or backbones as the cache, an alias, a hub id or a folder names them.
+        features: "mfcc", with settings as in mfcc+n20+d2, or backbones as the cache, an alias, a hub id or a
+            folder names them.
         corpora: names; none for every manifest.
         places: what a command in a message needs to find the same folders.
 
@@ -67,7 +68,7 @@ def feature_jobs(
     cached = summaries(where.cache, {manifest.corpus: manifest.utterances for manifest in manifests})
     jobs, skipped = [], []
     for name in dict.fromkeys(features):
-        backbone = name if name == MFCC else _folder_of(name, {summary.backbone for summary in cached})
+        backbone = _folder_of(name, {summary.backbone for summary in cached})
         there = {summary.corpus: summary for summary in cached if summary.backbone == backbone}
         for manifest in manifests:
             found = _job(where, manifest, backbone, there.get(manifest.corpus), places)
@@ -96,11 +97,16 @@ def extract_if_missing(where: settings.Locations, job: FeatureJob) -> int:
         return 0
     from ser_cache.cli.extract import CorpusExtraction
     from ser_cache.extraction import ExtractionOptions
-    from ser_cache.mfcc import MfccExtractor
+    from ser_cache.mfcc import MfccExtractor, mfcc_options
 
     screen.note(f"{job.backbone} of {job.manifest.corpus} is not cached completely: extracting it first.")
     extraction = CorpusExtraction(
-        MfccExtractor(), ExtractionOptions(), where, auto=False, measured="fp32", say=screen.note
+        MfccExtractor(mfcc_options(job.backbone)),
+        ExtractionOptions(),
+        where,
+        auto=False,
+        measured="fp32",
+        say=screen.note,
     )
     return extraction.one(job.manifest, job.root)
 
@@ -119,7 +125,7 @@ def _job(
     if summary is not None and (summary.complete or summary.damaged):
         return FeatureJob(manifest, backbone)
     corpus = manifest.corpus
-    if backbone != MFCC:
+    if backbone.partition("+")[0] != MFCC:
         if summary is not None and summary.done:
             return FeatureJob(manifest, backbone)  # what is missing, opening it says
         command = remake_of(where.cache / backbone / corpus, []).command(places)
@@ -127,7 +133,10 @@ def _job(
     root = settings.read_roots(where.manifests).get(corpus)
     if root is not None and root.is_dir():
         return FeatureJob(manifest, backbone, root)
-    return f"mfcc of {corpus} is not cached, and its audio is not here; say where: ser manifest {corpus} ROOT"
+    return (
+        f"{backbone} of {corpus} is not cached, and its audio is not here; say where: "
+        f"ser manifest {corpus} ROOT"
+    )
 
 
 def _folder_of(name: str, cached: set[str]) -> str:
@@ -135,5 +144,9 @@ def _folder_of(name: str, cached: set[str]) -> str:
     for candidate in (name, name.replace("/", "--"), Path(name).name):
         if candidate in cached:
             return candidate
+    if name.partition("+")[0] == MFCC:
+        from ser_cache.mfcc import mfcc_options  # settings in any order lead to one folder
+
+        return "+".join(filter(None, [MFCC, mfcc_options(name).variant]))
     remedy = "See: ser cache ls" if "+" in name else f"Cache it with: ser extract --model {name}"
     raise UnknownNameError("features", name, cached | {MFCC}, remedy)
