@@ -58,6 +58,7 @@ LAYERS = {
     "packaged": 0,
     "crowd": 1,
     "published": 1,
+    "clustering": 6,
     "official": 3,
     "checking": 4,
     "distributions": 3,
@@ -95,6 +96,7 @@ DOORS = {
 
 STAGE_TWO = (
     "probing",
+    "clustering",
     "functionals",
     "baselines",
     "cross_corpus",
@@ -232,6 +234,7 @@ def loaded_after(statement: str) -> set[str]:
         ("import ser_cache.results.query, ser_cache.results.detail", {"torch", "transformers", "h5py"}),
         ("import ser_cache.restoring", {"transformers", "librosa", "soundfile"}),
         ("import ser_cache.layer_analysis, ser_cache.plots", {"torch", "transformers", "matplotlib"}),
+        ("import ser_cache.clustering", {"torch", "transformers", "h5py", "sklearn", "matplotlib"}),
         ("import ser_cache.baselines", {"torch", "transformers", "sklearn", "h5py", "matplotlib"}),
         ("import ser_cache.reproduction", {"torch", "transformers", "matplotlib"}),
         ("import ser_cache.probing", {"transformers", "librosa", "soundfile", "matplotlib", "sklearn"}),

@@ -123,6 +123,7 @@ def test_differences_are_taken_within_folds(script):
         ("extraction", ["{model}", "--clips", "3", "--repeats", "1", "--every", "1"], "| usual script |"),
         ("store", ["--layers", "2", "--frames", "300", "--width", "16", "--repeats", "1"], "| ser_cache | "),
         ("flips", ["--flips", "20"], "| all | "),
+        ("clustering", ["--utterances", "60", "--shapes", "1x4"], "| 1x4 | "),
         pytest.param(
             "baselines",
             ["--utterances", "120", "--subset", "60", "--classifiers", "knn", "--jobs", "1"],

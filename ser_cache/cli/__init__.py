@@ -19,6 +19,7 @@ from ser_cache.cli import interruption, screen
 from ser_cache.cli.audit import audit
 from ser_cache.cli.baseline import baseline
 from ser_cache.cli.cache import cache
+from ser_cache.cli.cluster import cluster
 from ser_cache.cli.compare import compare
 from ser_cache.cli.corpora import corpora
 from ser_cache.cli.demo import demo
@@ -66,6 +67,7 @@ for _command in (
     baseline,
     runs,
     layers,
+    cluster,
     compare,
     predict,
     protocols,

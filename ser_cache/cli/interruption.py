@@ -20,6 +20,7 @@ GO_ON = "run the same command to go on"
 KEPT = {
     "audit": f"what was measured is kept: {GO_ON}",
     "probe": f"finished runs and folds are kept, but for the last seconds: {GO_ON}",
+    "cluster": f"finished layers are kept: {GO_ON}",
     "reproduce": f"finished runs and folds are kept, but for the last seconds: {GO_ON}",
     "baseline": f"finished runs and folds are kept: {GO_ON}",
     "demo": f"what is finished is kept: {GO_ON}",
