@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import soxr
 from made_up_speech import SPEAKERS, Clip, changed, innocent, speech, write
 
 from ser_cache.cli import run
@@ -76,6 +77,23 @@ AUDIO_DEFECTS: dict[str, tuple[str, Plant]] = {
     "a duplicate as MP3 under another speaker": (
         "copies across sides, copies of speakers",
         lambda clips: [*clips, again(clips[0], speaker="s5", samples=mp3(clips[0]))],
+    ),
+    "a speaker again under another name, quieter and at another rate": (
+        "copies across sides, copies of speakers",
+        lambda clips: [
+            *clips,
+            *(
+                again(
+                    c,
+                    speaker="s9",
+                    take=0,
+                    samples=soxr.resample(0.3 * c.samples, 16_000, 22_050),
+                    rate=22_050,
+                )
+                for c in clips
+                if c.speaker == "s1"
+            ),
+        ],
     ),
     "a quieter duplicate with another emotion": (
         "copies of emotions",

@@ -1,8 +1,8 @@
 """Measuring a corpus's audio once: clips decoded in threads, and what was measured kept for the next audit.
 
 Kept measurements are found by the hash of the file's bytes, so that clips which were renamed, or are in
-several manifests of one folder, are measured once; and by the version of what is measured. Whether a file still
-holds those bytes is looked at every time, which takes a hundredth of the time of measuring it.
+several manifests of one folder, are measured once; and by the version of what is measured. Whether a file
+still holds those bytes is looked at every time: that takes a hundredth of the time of measuring it.
 """
 
 from __future__ import annotations
