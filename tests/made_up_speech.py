@@ -20,7 +20,7 @@ SENTENCES = ("a", "b")
 
 @cache
 def speech(seed: int, seconds: float = 1.2, rate: int = 16_000) -> np.ndarray:
-    """Something like speech, (samples,) float32, read-only: syllables of a wandering pitch over faint noise."""
+    """Something like speech, (samples,) float32, read-only: syllables of wandering pitch over faint noise."""
     generator = np.random.default_rng(seed)
     count = round(seconds * rate)
     knots = max(4, round(12 * seconds))

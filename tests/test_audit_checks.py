@@ -243,6 +243,14 @@ def test_sentences_that_are_held_out_are_nothing() -> None:
     assert severities(audited(clips)) == {}
 
 
+def test_a_cue_that_is_the_same_everywhere_is_said_to_be() -> None:
+    for finding in audited(corpus(samples=20_000)).findings:
+        if finding.check in {"duration alone", "format alone", "sentence alone"}:
+            assert (finding.numbers, finding.severity) == ({"varies": False}, "ok")
+        elif finding.check == "speaker alone":
+            assert finding.numbers["varies"]
+
+
 def test_formats_that_differ_between_speakers_only_are_nothing() -> None:
     clips = [replace(one, path=f"{one.id}.{'flac' if one.speaker < 's3' else 'mp3'}") for one in corpus()]
     assert severities(audited(clips)) == {}
