@@ -151,11 +151,10 @@ def cross_split(crossing: Crossing, options: SplitOptions) -> Split:
 def _check_speakers(manifest: Manifest, options: SplitOptions) -> None:
     """Refuse too few speakers in words that hold where others are tested."""
     if options.kind == "speaker" and len(manifest.speakers) < _LEAST_SPEAKERS:
-        have = ", ".join(manifest.speakers)
         raise SplitError(
-            f"{manifest.corpus} has {len(manifest.speakers)} of the {_LEAST_SPEAKERS} speakers ({have}) that it "
-            "takes for one of them to validate; use --split random, which validates with utterances of "
-            "speakers who are trained on: those tested are others in any case."
+            f"{manifest.corpus} has {len(manifest.speakers)} of the {_LEAST_SPEAKERS} speakers that it takes "
+            f"for one of them to validate ({', '.join(manifest.speakers)}); use --split random, which "
+            "validates with utterances of speakers who are trained on: those tested are others in any case."
         )
 
 

@@ -10,7 +10,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import click
 import pytest
 from printed import last_line
 from small_grid import cache_features, manifest, save_manifest
@@ -234,8 +233,10 @@ def test_the_matrix_says_how_its_corpora_were_divided(grid: Path, capsys: pytest
     assert run(["probe", "--corpus", "two", "--split", "loso", *QUICK]) == 0
     capsys.readouterr()
     assert run(["runs", "--matrix"]) == 0
-    assert capsys.readouterr().out.splitlines()[-1] == (
-        "columns: tested on; where both are one corpus: within it, split loso, split random (speaker-dependent)"
+    assert (
+        capsys.readouterr()
+        .out.splitlines()[-1]
+        .endswith("; where both are one corpus: within it, split loso, split random (speaker-dependent)")
     )
     assert run(["runs", "--matrix", "--reverse"]) == 1
     assert "has no order to reverse" in last_line(capsys)
@@ -251,21 +252,17 @@ def test_one_training_counts_once_among_layer_weights(grid: Path, capsys: pytest
     assert "passed over" not in shown.out + shown.err
 
 
-def test_the_table_of_runs_fits_beside_runs_across_corpora(
-    grid: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+def test_beside_runs_across_corpora_the_table_says_once_how_others_were_divided(
+    grid: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    several = ["--seeds", "2", *QUICK]
-    assert run(["probe", "--train", "one", "--train", "three", "--test", "two", *several]) == 0
-    assert run(["probe", "--corpus", "two", "--split", "loso", *several]) == 0
-    assert run(["probe", "--corpus", "one", "--split", "loso", "--standardise", "speaker", *several]) == 0
+    assert run(["probe", "--train", "one", "--test", "two", *QUICK]) == 0
+    assert run(["probe", "--corpus", "two", "--split", "loso", *QUICK]) == 0
     capsys.readouterr()
-    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
-    monkeypatch.setenv("COLUMNS", "80")
     assert run(["runs"]) == 0
-    title, _, *rows = click.unstyle(capsys.readouterr().out).splitlines()
+    title, _, headings, *_ = capsys.readouterr().out.splitlines()
     assert "split within a corpus loso" in title
-    assert max(map(len, rows[: rows.index("")])) <= 80
-    assert run(["probe", "--train", "one", "--test", "two", "--split", "random", *several]) == 0
+    assert headings.split()[:3] == ["run", "corpus", "UA"]
+    assert run(["probe", "--train", "one", "--test", "two", "--split", "random", *QUICK]) == 0
     capsys.readouterr()
     assert run(["runs"]) == 0
-    assert "random" in capsys.readouterr().out, "where runs across corpora differ, each says how"
+    assert "cross-corpus, random validation" in capsys.readouterr().out

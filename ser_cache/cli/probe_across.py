@@ -193,7 +193,7 @@ def _obstacle(
     cached: Mapping[str, CacheSummary],
     choice: EmotionChoice | None,
 ) -> str:
-    """Why a corpus cannot be set against those that were named, as the rest of a sentence; empty if it can."""
+    """Why a corpus cannot be set against those named, as the rest of a sentence; empty if it can."""
     from ser_cache.cross_corpus import shared_recordings
     from ser_cache.emotions import absent_classes
 
