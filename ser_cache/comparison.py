@@ -163,8 +163,8 @@ def _class_notes(first: Run, second: Run, tested: Set[str]) -> Iterator[str]:
         more = sorted(set(run.config.classes) - set(other.config.classes) - tested)
         if more:
             yield (
-                f"the {name} run could also answer {', '.join(more)}, which no common utterance is; the other "
-                "run could not be wrong in that way"
+                f"the {name} run could also answer {', '.join(more)}, which no common utterance is; the "
+                "other run could not be wrong in that way"
             )
 
 
