@@ -102,6 +102,20 @@ def test_the_folder_given_last_is_checked_when_none_is_given(emovo, capsys):
     assert "missing: dis-f1-b1" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("given", [["EMOVO"], ["--listed"]])
+def test_where_nothing_can_be_written_that_is_said_before_anything_is_read(
+    given, emovo, empty_folder, capsys
+):
+    Path("taken").touch()
+    corpus = "cremad" if "--listed" in given else "emovo"
+    for folder in ("taken", "taken/below"):
+        assert run(["manifest", corpus, *given, "--manifests", folder]) == 1
+        assert last_line(capsys) == (
+            f"error: {folder} cannot be written to (Not a directory); give another folder: --manifests FOLDER"
+        )
+    assert sorted(path.name for path in empty_folder.iterdir()) == ["EMOVO", "taken"]
+
+
 def test_a_folder_of_something_else_is_one_error(emovo, empty_folder, capsys):
     (empty_folder / "other").mkdir()
     assert run(["manifest", "emovo", "other", "--check"]) == 1
