@@ -108,6 +108,7 @@ NAMES = {
         "OréauFR_02/m/sessn/08a01Na.wav": clip(
             "08", "N", sentence="a01N", gender="male", extra={"take": "a"}
         ),
+        "OréauFR_01/m/sessn/08a01N.wav": clip("08", "N", sentence="a01N", gender="male"),
         "OréauFR_01/m/sesss/07z03Sa.wav": clip(
             "07", "S", sentence="z03S", gender="male", extra={"take": "a"}
         ),
