@@ -27,7 +27,7 @@ _ADVICE: dict[Verdict, str] = {
     "header. Their lengths agree; whether the sound does, a hash cannot tell.",
     "changed": "cut, padded, or a different recording under this name: do not compare scores on them with "
     "published ones; get the originals.",
-    "unreadable": "damaged, or cut off while downloading: fetch them again.",
+    "unreadable": "each says why; what is damaged or was cut off while downloading, fetch again.",
     "pointer": "the clone has no audio yet: run `git lfs install`, then `git lfs pull` in it.",
     "missing": "not downloaded or not unpacked, or renamed.",
     "extra": "they would be listed as failed, or make a second copy, in `ser manifest`: move them away.",
