@@ -52,6 +52,10 @@ class TrainingError(SerCacheError):
     """Training cannot start or go on (a class without training data, a loss that is not finite)."""
 
 
+class ClusteringError(SerCacheError):
+    """Features cannot be clustered: too few utterances, nothing that differs, values that are not finite."""
+
+
 class ResultsError(SerCacheError):
     """A run folder is damaged, or written by a newer version."""
 

@@ -11,6 +11,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,15 @@ def canonical_json(value: Any) -> str:  # noqa: ANN401 - whatever JSON can hold
 def sha256_of_value(value: Any) -> str:  # noqa: ANN401 - whatever JSON can hold
     """SHA-256, in hexadecimal, of a JSON value's canonical spelling."""
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+
+
+@cache
+def source_digest() -> str:
+    """Digest of this package's source: its version stays the same from one change to the next."""
+    root = Path(__file__).parent
+    return sha256_of_value(
+        {path.relative_to(root).as_posix(): sha256_of_file(path) for path in sorted(root.rglob("*.py"))}
+    )
 
 
 def sha256_of_file(path: Path) -> str:

@@ -15,7 +15,6 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from ser_cache.files import canonical_json, replacing, sha256_of_file, sha256_of_value
+from ser_cache.files import canonical_json, replacing, sha256_of_value, source_digest
 from ser_cache.fold_training import TrainedFold, predictions_of
 from ser_cache.results import RunConfig, TrainedModel
 from ser_cache.splits import Split
@@ -61,7 +60,7 @@ class KeptFolds:
         """
         self.folder = _folder_of(runs, config, forced=forced)
         self._task, self._seeds, self._tested_on = task, config.seeds, config.tested_on
-        self._environment = sha256_of_value({"schema": SCHEMA, "code": _code(), **environment})
+        self._environment = sha256_of_value({"schema": SCHEMA, "code": source_digest(), **environment})
         self._unwritten: list[tuple[Split, TrainedFold]] = []
 
     def load(self, split: Split) -> TrainedFold | None:
@@ -139,15 +138,6 @@ def forget(runs: Path, config: RunConfig) -> None:
 
 def _folder_of(runs: Path, config: RunConfig, *, forced: bool) -> Path:
     return runs / f".{config.run_id}{'.forced' if forced else ''}.folds"
-
-
-@cache
-def _code() -> str:
-    """Digest of this package's source: its version stays the same from one change to the next."""
-    root = Path(__file__).parent
-    return sha256_of_value(
-        {path.relative_to(root).as_posix(): sha256_of_file(path) for path in sorted(root.rglob("*.py"))}
-    )
 
 
 def _digest(notes: Mapping[str, str], tensors: Mapping[str, NDArray[Any]]) -> str:

@@ -31,12 +31,12 @@ from ser_cache.errors import (
 from ser_cache.extraction.batching import batch_seconds_for, batches
 from ser_cache.extraction.encoding import encode_in_pieces
 from ser_cache.extraction.loading import Failure, load_ahead
-from ser_cache.extraction.opening import MFCC, load_extractor
+from ser_cache.extraction.opening import load_extractor
 from ser_cache.extraction.running import settle_vector_mathematics
 from ser_cache.extractor import Extractor, Prepared
 from ser_cache.given_files import require_any
 from ser_cache.heads import head_kind
-from ser_cache.mfcc import MfccExtractor, MfccOptions
+from ser_cache.mfcc import MfccExtractor, MfccOptions, is_mfcc
 from ser_cache.packing import Segments
 from ser_cache.restoring import RestoredHead, class_scores, require_models, restore_heads
 from ser_cache.results import Run, read_fingerprint
@@ -216,7 +216,7 @@ def load_matching_extractor(
 def _load(
     model: str, wanted: Mapping[str, Any], provenance: Mapping[str, str], options: PredictionOptions
 ) -> Extractor:
-    if model == MFCC:
+    if is_mfcc(model):
         names = {field.name for field in fields(MfccOptions)}
         return MfccExtractor(MfccOptions(**{name: wanted[name] for name in names & wanted.keys()}))
     is_recorded_hub_id = not options.model and model not in BACKBONES and model == provenance.get("hub_id")

@@ -48,8 +48,14 @@ def require_models(run: Run, folds: Sequence[str] = (), seeds: Sequence[int] = (
 
     Raises:
         UnknownNameError: the run has no such fold or seed.
-        ResultsError: its features were standardised within each speaker, which new audio has not.
+        ResultsError: its features were standardised within each speaker, which new audio has not; or it is
+            of a classical classifier, which is not kept.
     """
+    if "grid" in run.config.protocol:
+        raise ResultsError(
+            f"{run.folder.name} is a baseline, and {run.config.head} models are not kept: scikit-learn "
+            "stores them as code that loading would run. Choose a run of ser probe."
+        )
     if run.config.protocol.get("standardise") == "speaker":
         raise ResultsError(
             f"{run.folder.name} was trained on features standardised within each speaker, and who speaks in "

@@ -1,4 +1,4 @@
-"""What the heads of a probe share: utterances in the order of the features, labels, folds, and who is tested.
+"""What the heads of a probe or the classifiers of a baseline share: utterances, labels, folds, who is tested.
 
 One corpus, divided into folds; or several, some trained on and others tested, as one fold whose test side
 holds every tested corpus, each of which gets a run of its own.
@@ -18,12 +18,12 @@ from ser_cache.emotions import ChosenManifest
 from ser_cache.errors import SplitError, TrainingError
 from ser_cache.joined_features import qualified
 from ser_cache.splits import SIDES, Split, SplitOptions, check_split, make_splits, split_config, warnings
-from ser_cache.training import Sides
 
 if TYPE_CHECKING:
     from ser_cache.cross_corpus import Crossing
     from ser_cache.feature_sources import Features
     from ser_cache.manifest import Manifest, Utterance
+    from ser_cache.training import Sides
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,8 @@ class Task:
 
     def sides(self, split: Split) -> Sides:
         """The numbers of the utterances on each side of a fold."""
+        from ser_cache.training import Sides  # torch, which a task for classical classifiers does without
+
         place = {utterance.id: number for number, utterance in enumerate(self.utterances)}
         train, validation, test = (
             np.array([place[id_] for id_ in split.side(name)], dtype=np.int64) for name in SIDES

@@ -59,6 +59,7 @@ LAYERS = {
     "packaged": 0,
     "crowd": 1,
     "published": 1,
+    "clustering": 6,
     "official": 3,
     "checking": 4,
     "distributions": 3,
@@ -68,6 +69,8 @@ LAYERS = {
     "kept_folds": 8,
     "probing": 9,
     "tasks": 6,
+    "functionals": 1,
+    "baselines": 7,
     "comparison": 6,
     "restoring": 6,
     "prediction": 7,
@@ -92,7 +95,18 @@ DOORS = {
     "matplotlib": {"plots"},
 }
 
-STAGE_TWO = ("probing", "comparison", "reproduction", "layer_analysis", "plots", "cross_corpus", "emotions")
+STAGE_TWO = (
+    "probing",
+    "clustering",
+    "functionals",
+    "baselines",
+    "cross_corpus",
+    "emotions",
+    "comparison",
+    "reproduction",
+    "layer_analysis",
+    "plots",
+)
 STAGE_ONE = {"audio", "backbones", "extraction", "mfcc", "importing", "checking", "demo", "cli"}
 
 
@@ -192,6 +206,7 @@ def test_every_imported_library_is_declared() -> None:
         *(line for extra in ("demo", "plot") for line in project["optional-dependencies"][extra]),
     ]
     names = {re.split(r"[><=\[ ]", line)[0].replace("-", "_") for line in declared}
+    names = {{"scikit_learn": "sklearn"}.get(name, name) for name in names}  # imported by another name
     imported = {name.split(".")[0] for path in modules() for name in imports(path)}
     third_party = imported - set(sys.stdlib_module_names) - {"ser_cache"}
     assert third_party <= names | {"huggingface_hub"}, (
@@ -220,6 +235,8 @@ def loaded_after(statement: str) -> set[str]:
         ("import ser_cache.results.query, ser_cache.results.detail", {"torch", "transformers", "h5py"}),
         ("import ser_cache.restoring", {"transformers", "librosa", "soundfile"}),
         ("import ser_cache.layer_analysis, ser_cache.plots", {"torch", "transformers", "matplotlib"}),
+        ("import ser_cache.clustering", {"torch", "transformers", "h5py", "sklearn", "matplotlib"}),
+        ("import ser_cache.baselines", {"torch", "transformers", "sklearn", "h5py", "matplotlib"}),
         ("import ser_cache.reproduction", {"torch", "transformers", "matplotlib"}),
         ("import ser_cache.probing", {"transformers", "librosa", "soundfile", "matplotlib", "sklearn"}),
     ],

@@ -123,6 +123,13 @@ def test_differences_are_taken_within_folds(script):
         ("extraction", ["{model}", "--clips", "3", "--repeats", "1", "--every", "1"], "| usual script |"),
         ("store", ["--layers", "2", "--frames", "300", "--width", "16", "--repeats", "1"], "| ser_cache | "),
         ("flips", ["--flips", "20"], "| all | "),
+        ("clustering", ["--utterances", "60", "--shapes", "1x4"], "| 1x4 | "),
+        pytest.param(
+            "baselines",
+            ["--utterances", "120", "--subset", "60", "--classifiers", "knn", "--jobs", "1"],
+            "### Beside GridSearchCV, 60 utterances",
+            marks=pytest.mark.slow,  # four processes, each of which imports scikit-learn
+        ),
         ("interval_coverage", ["--trials", "4", "--speakers", "4", "--worlds", "acted"], "| 4 | "),
         ("interval_coverage", ["--trials", "4", "--speakers", "4", "--worlds", "talk", "--pairs"], "| 4 | "),
         ("interval_coverage", ["--trials", "4", "--speakers", "4", "--folds", "--methods", "all"], "BCa"),

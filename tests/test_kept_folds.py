@@ -143,7 +143,7 @@ def test_an_interrupted_repetition_goes_on_with_its_own_folds(tmp_path):
 
 def test_folds_of_other_code_are_trained_again(tmp_path, monkeypatch):
     interrupted(tmp_path)
-    monkeypatch.setattr(kept_folds, "_code", lambda: "as it was before a change")
+    monkeypatch.setattr(kept_folds, "source_digest", lambda: "as it was before a change")
     assert trained_folds(tmp_path)[1] == ["s0", "s1", "s2", "s3", "s4"]
 
 

@@ -1,5 +1,7 @@
 """MFCC against librosa, and its shape as an extractor."""
 
+import re
+
 import librosa
 import numpy as np
 import pytest
@@ -7,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ser_cache.errors import SerCacheError
-from ser_cache.mfcc import MfccExtractor, MfccOptions
+from ser_cache.mfcc import MfccExtractor, MfccOptions, mfcc_options
 
 
 def voiced(samples: int, seed: int = 0) -> np.ndarray:
@@ -85,3 +87,58 @@ def test_settings_show_in_variant_and_identity():
 def test_settings_that_give_nothing_are_refused(settings):
     with pytest.raises(SerCacheError):
         MfccOptions(**settings)
+
+
+def test_deltas_and_another_sampling_rate_equal_those_of_librosa():
+    audio = voiced(20_000)
+    heard = librosa.resample(audio, orig_sr=16_000, target_sr=22_050)
+    theirs = librosa.feature.mfcc(y=heard, sr=22_050, n_mfcc=13)
+    theirs = np.concatenate([theirs, librosa.feature.delta(theirs), librosa.feature.delta(theirs, order=2)]).T
+    ours = MfccExtractor(MfccOptions(sample_rate=22_050, deltas=2)).prepare(audio)
+    assert ours.shape == theirs.shape == (54, 39)
+    assert relative_error(ours, theirs) < 1e-5
+    np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5 * np.abs(theirs).max())
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    samples=st.integers(1, 20_000),
+    rate=st.sampled_from([8_000, 11_025, 16_000, 22_050, 44_100]),
+    deltas=st.integers(0, 2),
+)
+def test_frames_are_as_many_as_announced_at_any_rate(samples, rate, deltas):
+    extractor = MfccExtractor(MfccOptions(sample_rate=rate, deltas=deltas))
+    frames = extractor.prepare(voiced(samples))
+    assert frames.shape == (extractor.frames(samples), extractor.geometry.width)
+    assert np.isfinite(frames).all()
+
+
+def test_a_name_says_the_settings_in_any_order():
+    options = mfcc_options("mfcc+d2+hop160+n20+max6s")
+    assert options == MfccOptions(coefficients=20, hop_samples=160, deltas=2, max_seconds=6)
+    assert options.variant == "n20+hop160+d2+max6s"
+    assert mfcc_options(f"mfcc+{options.variant}") == options
+    assert mfcc_options("mfcc") == MfccOptions()
+
+
+def test_settings_that_came_later_leave_older_features_alone():
+    assert not {"deltas", "sample_rate"} & MfccExtractor().identity.keys()
+    assert MfccExtractor(MfccOptions(deltas=1)).identity["deltas"] == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("mfcc+q3", "unknown setting of mfcc 'q3'"),
+        ("mfcc+20", "unknown setting of mfcc '20'"),
+        ("mfcc+", "unknown setting of mfcc ''"),
+        ("mfcc+n20+n30", "mfcc+n20+n30 sets n twice"),
+        ("mfcc+d3", "3 orders of deltas"),
+        ("mfcc+sr16", "MFCC at 16 Hz"),
+        ("mfcc+n200", "200 coefficients cannot come from 128 mel bands"),
+        ("mfcc+max0s", "clips cannot be cut to 0 s"),
+    ],
+)
+def test_names_that_mean_nothing_are_refused(name, told):
+    with pytest.raises(SerCacheError, match=re.escape(told)):
+        mfcc_options(name)

@@ -5,10 +5,9 @@ import sys
 import numpy as np
 import pytest
 
-from ser_cache import plots
 from ser_cache.errors import PlotError
 from ser_cache.layer_analysis import LayerScores, LayerWeights
-from ser_cache.plots import FORMATS, check_plot, draw_layers
+from ser_cache.plots import FORMATS, canvas, check_plot, draw_layers
 
 RAW = np.array([0.5, 0.3, 0.2])
 WEIGHTS = LayerWeights("xls-r", "multilayer", "dasaro2024", "speaker", (1, 2, 3), ("emovo",), RAW, RAW[::-1])
@@ -43,7 +42,7 @@ def drawn(monkeypatch, figure_class):
         def savefig(self, *_args, **_kwargs):
             figures.append(self)
 
-    monkeypatch.setattr(plots, "_figure_class", lambda: Kept)
+    monkeypatch.setattr(canvas, "figure_class", lambda: Kept)
     return figures
 
 

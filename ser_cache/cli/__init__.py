@@ -17,7 +17,9 @@ import click
 from ser_cache import __version__
 from ser_cache.cli import interruption, screen
 from ser_cache.cli.audit import audit
+from ser_cache.cli.baseline import baseline
 from ser_cache.cli.cache import cache
+from ser_cache.cli.cluster import cluster
 from ser_cache.cli.compare import compare
 from ser_cache.cli.corpora import corpora
 from ser_cache.cli.demo import demo
@@ -62,8 +64,10 @@ for _command in (
     extract,
     models,
     probe,
+    baseline,
     runs,
     layers,
+    cluster,
     compare,
     predict,
     protocols,

@@ -185,10 +185,10 @@ def _what_to_run(remake: Remake, places: Sequence[str]) -> str:
     if remake.known:
         return f"now run {remake.command(places)}"
     from ser_cache.backbones.registry import BACKBONES
-    from ser_cache.extraction.opening import MFCC
+    from ser_cache.mfcc import is_mfcc
 
     lost = "which model it was is not known, as no part says so; the folder's name suggests"
-    if remake.model in (*BACKBONES, MFCC) or "/" in remake.model:
+    if remake.model in BACKBONES or is_mfcc(remake.model) or "/" in remake.model:
         return f"{lost} {remake.model}: {remake.command(places)}"
     # The name leads to the same folder, wherever the model is loaded from.
     named = replace(remake, model="MODEL", name=remake.model)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
@@ -15,7 +16,7 @@ from ser_cache.cli.options import chosen_manifests, where_things_live
 from ser_cache.errors import CacheError, SerCacheError, SettingsError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from ser_cache.backbones.loading import BackboneOptions
     from ser_cache.extraction import ExtractionOptions, ExtractionReport
@@ -31,7 +32,11 @@ Job = tuple["Manifest", Path]
     epilog="Example: ser extract --model xls-r --corpus emovo",
     short_help="Run a frozen model once, fill the cache.",
 )
-@click.option("--model", required=True, help="An alias of `ser models`, a hub id, a local folder, or mfcc.")
+@click.option(
+    "--model",
+    required=True,
+    help="An alias of `ser models`, a hub id, a local folder, or mfcc (with settings: mfcc+n20+d2).",
+)
 @click.option("--corpus", "corpora", multiple=True, help="Repeatable [default: all that have audio here].")
 @click.option("--layers", help="Layers to store, such as 0,6-12 or last [default: all].")
 @click.option(
@@ -176,11 +181,12 @@ def _extract_each(
     """Load the model, and extract one corpus after another."""
     from ser_cache.extraction import opening
     from ser_cache.extractor import AUTO
+    from ser_cache.mfcc import is_mfcc
 
     screen.busy(f"loading {model}")
     extractor = opening.load_extractor(model, backbone_options)
-    auto = backbone_options.precision == AUTO and model != opening.MFCC
-    run = _Extraction(extractor, options, where, auto)
+    auto = backbone_options.precision == AUTO and not is_mfcc(model)
+    run = CorpusExtraction(extractor, options, where, auto)
     return screen.each(jobs, lambda job: f"{job[0].corpus}, {extractor.name}", lambda job: run.one(*job))
 
 
@@ -271,7 +277,7 @@ def _raise_of(errors: Mapping[str, CacheError | SettingsError]) -> Callable[[Job
 
 
 @dataclass
-class _Extraction:
+class CorpusExtraction:
     """One model over several corpora.
 
     Attributes:
@@ -280,6 +286,7 @@ class _Extraction:
         where: where things live.
         auto: whether the precision is that of what is cached, or else the one to be found by measuring.
         measured: the one found; "" until then.
+        say: where the line about what was done goes; to stderr where it is not the command's own result.
     """
 
     extractor: Extractor
@@ -287,9 +294,10 @@ class _Extraction:
     where: settings.Locations
     auto: bool
     measured: str = ""
+    say: Callable[[str], None] = screen.say
 
     def one(self, manifest: Manifest, root: Path) -> int:
-        """Extract one corpus."""
+        """Extract one corpus, and return the exit status: 3 where utterances failed, which are listed."""
         from ser_cache.extraction import Progress, choose_folder, extract
         from ser_cache.extractor import PRECISION
 
@@ -311,7 +319,7 @@ class _Extraction:
             except KeyboardInterrupt:
                 interruption.leaves(_what_is_kept(extractor, self.options, manifest, folder))
                 raise
-        _show_report(report, label)
+        _show_report(report, label, self.say)
         if report.failed:
             screen.list_failures(report.failed, folder / "failures.csv")
             return 3
@@ -365,14 +373,12 @@ def _reasons(choice: PrecisionChoice, codec: str) -> str:
     return f"{chosen}. To compute in it nevertheless: --precision {fastest.precision}"
 
 
-def _show_report(report: ExtractionReport, label: str) -> None:
+def _show_report(report: ExtractionReport, label: str, say: Callable[[str], None] = screen.say) -> None:
     if not report.done:
-        screen.say(
-            f"{label}: nothing new; {report.reused:,} utterances were cached already in {report.folder}"
-        )
+        say(f"{label}: nothing new; {report.reused:,} utterances were cached already in {report.folder}")
         return
     speed = report.seconds / max(report.wall_seconds, 1e-9)
-    screen.say(
+    say(
         f"{label}: {screen.count(report.done, 'utterance')} extracted, {report.reused:,} reused; "
         f"{report.seconds:,.0f} s of audio in {report.wall_seconds:,.1f} s ({speed:.1f} s audio/s); "
         f"{report.folder}"

@@ -20,7 +20,9 @@ GO_ON = "run the same command to go on"
 KEPT = {
     "audit": f"what was measured is kept: {GO_ON}",
     "probe": f"finished runs and folds are kept, but for the last seconds: {GO_ON}",
+    "cluster": f"finished layers are kept: {GO_ON}",
     "reproduce": f"finished runs and folds are kept, but for the last seconds: {GO_ON}",
+    "baseline": f"finished runs and folds are kept: {GO_ON}",
     "demo": f"what is finished is kept: {GO_ON}",
 }
 """What a command leaves behind whenever it is interrupted; others say it as they go, or leave nothing."""

@@ -11,6 +11,7 @@ from ser_cache.cli.run_table import SCORES, percent
 if TYPE_CHECKING:
     from ser_cache.results import Run
     from ser_cache.results.detail import LayerWeights
+    from ser_cache.results.grids import GridOfFold
 
 BAR_WIDTH = 30
 
@@ -27,25 +28,29 @@ def show_run(run: Run) -> None:
     _show_confusion(run)
     _show_folds(run)
     _show_layer_weights(run)
+    _show_grid(run)
     _show_training(run)
 
 
 def detail_record(run: Run) -> dict[str, Any]:
-    """The same for other programs: configuration, metrics, environment, training and layer weights.
+    """The same for other programs: configuration, metrics, environment, training or grid, layer weights.
 
     Raises:
         ResultsError: its log or its layer weights are damaged.
     """
+    from ser_cache.results import read_grid_search
     from ser_cache.results.detail import read_layer_weights, read_training_log
 
-    log, weights = read_training_log(run), read_layer_weights(run)
+    weights, grid = read_layer_weights(run), read_grid_search(run)
+    log = None if grid else read_training_log(run)
     return {
         "run": run.folder.name,
         "folder": str(run.folder),
         "config": run.config.to_json(),
         "metrics": dict(run.metrics),
         "environment": dict(run.environment),
-        "training": {"epochs": log.epochs, "best_epochs": list(log.best_epochs)},
+        "training": log and {"epochs": log.epochs, "best_epochs": list(log.best_epochs)},
+        "grid_search": grid and {**vars(grid), "searches": [_plain(one) for one in grid.searches]},
         "layer_weights": None
         if weights is None
         else {
@@ -190,24 +195,63 @@ def _layer_row(weights: LayerWeights, place: int) -> tuple[str, ...]:
     return (str(weights.layers[place]), f"{100 * mean:.1f}", spanned, bar)
 
 
-def _show_training(run: Run) -> None:
-    from ser_cache.results.detail import read_training_log
+def _show_grid(run: Run) -> None:
+    """What was chosen in each fold's grid search, and how it did in the inner folds."""
+    from ser_cache.results import parameters_text, read_grid_search
 
-    log, environment = read_training_log(run), run.environment
-    best = sorted(log.best_epochs)
-    middle = best[len(best) // 2]
-    seconds = environment.get("seconds")
+    grid = read_grid_search(run)
+    if grid is None:
+        return
+    rows = []
+    for search in grid.searches:
+        scores = search.scores[search.best]
+        inner = " ".join(f"{100 * score:.1f}" for score in scores)
+        chosen = parameters_text(grid.candidates[search.best]) + (" (stopped)" if search.is_doubtful else "")
+        rows.append((search.fold, str(search.seed), chosen, f"{100 * scores.mean():.1f}", inner))
+    columns = {"fold": "left", "seed": "right", "chosen": "fold", "mean": "right", "inner folds": "fold"}
+    name = SCORES.get(grid.selected_by, grid.selected_by)
+    screen.table(
+        f"Grid search: {len(grid.candidates)} candidates, {name} by cross-validation, percent", columns, rows
+    )
+    if grid.stopped:
+        limit = run.config.protocol["max_iterations"]
+        screen.say(f"{grid.stopped} candidates were stopped at {limit:,} iterations before they converged\n")
+
+
+def _show_training(run: Run) -> None:
+    environment, seconds = run.environment, run.environment.get("seconds")
     took = f"; {seconds:,.1f} s" if isinstance(seconds, int | float) else ""
     device = " ".join(str(environment[key]) for key in ("device", "device_name") if key in environment)
-    screen.say(
-        f"training    {screen.count(log.models, 'model')}, up to {screen.count(log.epochs, 'epoch')}; "
-        f"best epochs {best[0]} to {best[-1]}, median {middle}{took}{' on ' + device if device else ''}"
-    )
+    screen.say(f"training    {_trained(run)}{took}{' on ' + device if device else ''}")
     versions = {
-        key: environment[key] for key in ("ser_cache", "torch", "numpy", "python") if key in environment
+        key: environment[key]
+        for key in ("ser_cache", "torch", "scikit_learn", "numpy", "python")
+        if key in environment
     }
     if versions:
         screen.say(f"versions    {_settings(versions)}")
     if "written" in environment:
         screen.say(f"written     {environment['written']}")
     screen.say(f"predictions {run.folder / 'predictions.csv'}")
+
+
+def _trained(run: Run) -> str:
+    """How many models, and how long each was trained or among how many it was chosen."""
+    from ser_cache.results import read_grid_search
+    from ser_cache.results.detail import read_training_log
+
+    grid = read_grid_search(run)
+    if grid is not None:
+        inner = sum(search.scores.size for search in grid.searches)
+        return f"{screen.count(len(grid.searches), 'model')}, chosen by {inner:,} trainings in inner folds"
+    log = read_training_log(run)
+    best = sorted(log.best_epochs)
+    middle = best[len(best) // 2]
+    return (
+        f"{screen.count(log.models, 'model')}, up to {screen.count(log.epochs, 'epoch')}; "
+        f"best epochs {best[0]} to {best[-1]}, median {middle}"
+    )
+
+
+def _plain(search: GridOfFold) -> dict[str, Any]:
+    return {**vars(search), "scores": search.scores.tolist(), "stopped": list(search.stopped)}

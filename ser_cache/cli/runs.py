@@ -10,10 +10,10 @@ import click
 from ser_cache import settings
 from ser_cache.cli import screen
 from ser_cache.cli.delivery import as_json, deliver, delivery_options, shape_of
-from ser_cache.cli.options import where_things_live
+from ser_cache.cli.options import FILE, where_things_live
 from ser_cache.cli.run_detail import detail_record, show_run
 from ser_cache.cli.run_formats import as_csv, as_latex, as_markdown
-from ser_cache.cli.run_table import SCORES, show_runs, table_of
+from ser_cache.cli.run_table import SCORES, percent, show_runs, table_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -46,6 +46,11 @@ SOME_FAILED = 3
 )
 @click.option("--sort", "key", default="", help="A column of any format; scores best first [default: names].")
 @click.option("--reverse", is_flag=True, help="The other way round.")
+@click.option(
+    "--plot",
+    type=FILE,
+    help="Of one RUN: draw its confusion matrix, FILE.png, .pdf or .svg (needs matplotlib).",
+)
 @click.option("--matrix", is_flag=True, help="Trained on (rows) by tested on (columns), a table of scores.")
 @delivery_options(FORMATS)
 @where_things_live("runs")
@@ -61,6 +66,7 @@ def runs(
     stale: bool | None,
     key: str,
     reverse: bool,
+    plot: Path | None,
     matrix: bool,
     shape: str | None,
     output: Path | None,
@@ -79,6 +85,12 @@ def runs(
     folder = settings.locate(runs=runs).runs
     wanted = Wanted(corpora, models, heads, protocols, layers, stale, train, test)
     shape = shape_of(shape, output, FORMATS)
+    if plot is not None:
+        if run is None:
+            raise click.UsageError("--plot draws the confusion matrix of one run: name the RUN too.")
+        from ser_cache.plots import check_plot
+
+        check_plot(plot)
     if matrix and (run is not None or shape != "table"):
         raise click.UsageError(
             "--matrix is a table of many runs; for other programs, --format csv says of each "
@@ -90,10 +102,10 @@ def runs(
         return _list(folder, wanted, key, shape, output, reverse=reverse)
     if wanted != Wanted() or key or reverse:
         raise click.UsageError("RUN names one run; filters and --sort are for the list of all.")
-    return _show(folder, run, shape, output)
+    return _show(folder, run, shape, output, plot)
 
 
-def _show(folder: Path, text: str, shape: str, output: Path | None) -> int:
+def _show(folder: Path, text: str, shape: str, output: Path | None, plot: Path | None) -> int:
     """One run in detail."""
     from ser_cache.results import find_run
 
@@ -104,7 +116,27 @@ def _show(folder: Path, text: str, shape: str, output: Path | None) -> int:
         deliver(as_json(detail_record(found)), output, "1 run")
     else:
         show_run(found)
+    if plot is not None:
+        _draw(found, plot)
     return 0
+
+
+def _draw(run: Run, plot: Path) -> None:
+    """A run's confusion matrix, folds pooled."""
+    from ser_cache.plots import draw_confusion
+    from ser_cache.results import summarise
+    from ser_cache.results.query import split_text
+
+    config, summary = run.config, summarise(run)
+    across = f"{', '.join(config.trained_on)} to {config.tested_on}"
+    corpora = across if config.tested_on else config.corpus
+    over = f", counts over {summary.seeds} seeds" if summary.seeds > 1 else ""
+    title = (
+        f"{corpora}, {config.backbone}, {config.head}\n"
+        f"split {split_text(config.split)}, UA {percent(summary.ua)}{over}"
+    )
+    draw_confusion(plot, run.metrics["confusion"], config.classes, title)
+    screen.note(f"figure: {plot}")
 
 
 def _list(folder: Path, wanted: Wanted, key: str, shape: str, output: Path | None, *, reverse: bool) -> int:
@@ -144,6 +176,7 @@ def _matrix(folder: Path, wanted: Wanted, key: str) -> int:
 def _print(
     found: Sequence[Run], stale: Collection[Path], folder: Path, key: str, shape: str, output: Path | None
 ) -> None:
+    from ser_cache.results import list_runs
     from ser_cache.results.query import record
 
     records = [record(run, stale=run.folder in stale) for run in found]
@@ -152,7 +185,7 @@ def _print(
         deliver(as_csv(records) if shape == "csv" else as_json(records), output, what)
         return
     if not found:
-        if folder.is_dir() and any(folder.iterdir()):
+        if list_runs(folder):
             screen.note(f"Of the runs in {folder} that can be read, none is all of that.")
         else:
             screen.note(f"There are no runs in {folder}; train some with: ser probe")

@@ -8,11 +8,11 @@ from pathlib import Path
 from ser_cache.backbones.loading import BackboneOptions, identity_on_record
 from ser_cache.errors import SerCacheError
 from ser_cache.extraction.folders import choose_folder
-from ser_cache.extraction.opening import MFCC
 from ser_cache.extraction.pipeline import ExtractionReport
 from ser_cache.extraction.planning import ExtractionOptions, Outlined, plan
 from ser_cache.extractor import AUTO, PRECISION
 from ser_cache.manifest import Utterance
+from ser_cache.mfcc import is_mfcc
 from ser_cache.store import open_part, part_paths
 
 
@@ -40,7 +40,7 @@ def finished_report(
         corpus: the corpus.
         utterances: the manifest's utterances, in its order.
     """
-    if model == MFCC:
+    if is_mfcc(model):
         return None
     try:
         folder = choose_folder(cache, corpus, outline, options)

@@ -24,6 +24,7 @@ from ser_cache.results.folder import (
     read_training_sides,
 )
 from ser_cache.results.generations import keep_current, newest_data, stale_runs
+from ser_cache.results.grids import GridSearch, parameters_text, read_grid_search
 from ser_cache.results.scoring import HEADLINE, FoldPredictions, score_run
 from ser_cache.results.summary import RunSummary, summarise
 from ser_cache.results.writing import TrainedModel, write_run
@@ -33,6 +34,7 @@ __all__ = [
     "SCHEMA",
     "FoldPredictions",
     "Found",
+    "GridSearch",
     "LayerWeights",
     "Run",
     "RunConfig",
@@ -46,7 +48,9 @@ __all__ = [
     "list_runs",
     "manifest_digest",
     "newest_data",
+    "parameters_text",
     "read_fingerprint",
+    "read_grid_search",
     "read_layer_weights",
     "read_predictions",
     "read_run",

@@ -28,6 +28,7 @@ FILES = (CONFIG, SPLITS, ENVIRONMENT, LOG, PREDICTIONS, METRICS, WEIGHTS)
 """What every run has."""
 LAYER_WEIGHTS = "layer_weights.json"
 SEARCH = "learning_rate_search.json"
+GRID_SEARCH = "grid_search.json"
 STANDARDISATION = "standardisation.safetensors"
 FINGERPRINT = "fingerprint.json"
 FILE_LIST = "files.json"

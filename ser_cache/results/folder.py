@@ -24,6 +24,8 @@ from ser_cache.results.contents import (
 )
 from ser_cache.results.scoring import check_metrics
 
+CLUSTERINGS = "clusterings"
+"""Among the runs, the folder of what ``ser cluster`` found, which predicts nothing and is no run."""
 USED = "used.json"
 """When a run was used again after one on other data; beside the files that make up the run."""
 PREDICTION_COLUMNS = ("fold", "seed", "id", "speaker", "truth", "predicted")
@@ -106,7 +108,11 @@ def find(runs: Path, config: RunConfig) -> Found:
 
 def list_runs(runs: Path) -> list[Path]:
     """The folders of all finished runs, sorted by name; what is being written is not among them."""
-    return sorted(path for path in runs.glob("*") if path.is_dir() and not path.name.startswith("."))
+    return sorted(
+        path
+        for path in runs.glob("*")
+        if path.is_dir() and not path.name.startswith(".") and path.name != CLUSTERINGS
+    )
 
 
 def read_run(folder: Path) -> Run:

@@ -32,7 +32,7 @@ class FoldPredictions:
         ids: tested utterances, (n).
         speakers: who speaks them, (n).
         truth: class numbers, (n,).
-        scores: softmax probabilities, (n, k).
+        scores: softmax probabilities, or what a classical classifier gives instead, (n, k).
     """
 
     fold: str
@@ -44,7 +44,7 @@ class FoldPredictions:
 
     @property
     def predicted(self) -> NDArray[np.int64]:
-        """The class with the highest probability, the first of equals, (n,)."""
+        """The class with the highest score, the first of equals, (n,)."""
         return np.asarray(self.scores.argmax(axis=1), dtype=np.int64)
 
 

@@ -3,8 +3,9 @@
 ``config.json``, ``splits.json``, ``environment.json``, ``log.csv`` (epochs), ``predictions.csv``,
 ``metrics.json``, ``weights.safetensors``; for a head that mixes layers ``layer_weights.json``; where the
 learning rate was searched for ``learning_rate_search.json``; where features were standardised over the
-training side ``standardisation.safetensors``; ``fingerprint.json``, which says how to make the features of
-new audio; and last ``files.json``, the size and hash of each.
+training side ``standardisation.safetensors``; of a classical classifier ``grid_search.json`` (its log has
+candidates for epochs, and its weights are empty); ``fingerprint.json``, which says how to make the features
+of new audio; and last ``files.json``, the size and hash of each.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from ser_cache.results.contents import (
     CONFIG,
     ENVIRONMENT,
     FINGERPRINT,
+    GRID_SEARCH,
     LAYER_WEIGHTS,
     LOG,
     METRICS,
@@ -51,8 +53,9 @@ class TrainedModel:
     Attributes:
         predictions: what it said about its fold's test side.
         best_epoch: the epoch it was tested at.
-        log: one dataclass instance an epoch, with ``epoch`` among its fields.
-        weights: its parameters by name.
+        log: one dataclass instance an epoch, with ``epoch`` among its attributes; of a grid search, one a
+            candidate.
+        weights: its parameters by name; empty for a classical classifier, which is not kept.
         layer_weights: its share of each layer, (layers,); None for a head that mixes none.
     """
 
@@ -72,6 +75,7 @@ def write_run(
     search: Mapping[str, Any] | None = None,
     fingerprint: Mapping[str, Any] | None = None,
     standardisation: Mapping[str, NDArray[Any]] | None = None,
+    grid_search: Mapping[str, Any] | None = None,
 ) -> Run:
     """Write a run's folder under a temporary name and rename it; an older one of the same id is replaced.
 
@@ -86,6 +90,7 @@ def write_run(
             it, predicting new audio needs the cache.
         standardisation: ``<fold>/mean`` and ``<fold>/deviation``, (layers, width) each, of features that were
             standardised over the training side; None for any others.
+        grid_search: every candidate of a grid with its scores, as JSON; None where none was searched.
 
     Returns:
         The run as written.
@@ -112,6 +117,8 @@ def write_run(
                 _write_tensors(temporary / STANDARDISATION, standardisation)
             if search is not None:
                 write_json(temporary / SEARCH, search)
+            if grid_search is not None:
+                write_json(temporary / GRID_SEARCH, grid_search)
             write_file_list(temporary)
             _put_in_place(temporary, folder)
     finally:

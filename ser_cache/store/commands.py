@@ -22,6 +22,7 @@ _OPTIONS = (
     (r"layers([0-9.-]+)", r"--layers \1"),
 )
 """What a folder's name says of the options it was made with."""
+_MFCC = "mfcc"
 
 
 @dataclass(frozen=True)
@@ -68,12 +69,15 @@ def remake_of(folder: Path, parts: Sequence[Part]) -> Remake:
     recorded = next((part.provenance for part in parts or _siblings(folder)), {})
     model = str(recorded.get("model") or backbone.replace("--", "/"))
     name = str(recorded.get("name") or backbone)
+    if backbone == _MFCC:  # whose settings are part of its name
+        model = "+".join([model, *(text for text in variants if not _option(text))])
+        variants = [text for text in variants if _option(text)]
     options = [_option(variant) for variant in variants]
     return Remake(
         model=model,
         known="model" in recorded,
         # A folder or a hub id gives the cache its own name, unless the user chose another.
-        name="" if name in (model, model.replace("/", "--"), Path(model).name) else name,
+        name="" if backbone == _MFCC or name in (model, model.replace("/", "--"), Path(model).name) else name,
         corpus=folder.name,
         options=tuple(word for option in options for word in option.split()) if all(options) else (),
         untold="" if all(options) else f"+{'+'.join(variants)}",

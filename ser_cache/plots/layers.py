@@ -1,8 +1,4 @@
-"""Figures, and the one door to matplotlib, which is an extra: it is imported when something is drawn.
-
-Figures are drawn on canvases of their own, never through pyplot, so nothing here opens a window or changes
-what the caller's own plots look like.
-"""
+"""Which layers matter, drawn: the map of layer weights, and the score of each layer alone."""
 
 from __future__ import annotations
 
@@ -13,25 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ser_cache.errors import PlotError
+from ser_cache.plots.canvas import check_plot, new_figure, save
 
 if TYPE_CHECKING:
     from ser_cache.layer_analysis import LayerScores, LayerWeights
 
-FORMATS = (".png", ".pdf", ".svg")
-_DOTS_PER_INCH = 150
 _ROW, _CURVE = 0.34, 2.6
 """Inches of height of a row of the map, and of a panel of curves."""
-
-
-def check_plot(path: Path) -> None:
-    """Make sure, before any work is done, that a figure can be drawn.
-
-    Raises:
-        PlotError: matplotlib is not installed, or the suffix is not one of ``FORMATS``.
-    """
-    if path.suffix.lower() not in FORMATS:
-        raise PlotError(f"{path} does not end in {', '.join(FORMATS)}; name the figure so.")
-    _figure_class()
 
 
 def draw_layers(
@@ -60,14 +44,13 @@ def draw_layers(
         raise PlotError("there are neither layer weights nor scores by layer to draw.")
     corpora = list(dict.fromkeys(row.corpus for row in scores))
     heights = [0.9 + _ROW * len(weights)] * bool(weights) + [_CURVE] * len(corpora)
-    figure = _figure_class()(figsize=(9, sum(heights)), layout="constrained", dpi=_DOTS_PER_INCH)
+    figure = new_figure(9, sum(heights))
     panels = list(np.atleast_1d(figure.subfigures(len(heights), 1, height_ratios=heights)))
     if weights:
         _draw_map(panels.pop(0), weights)
     for panel, corpus in zip(panels, corpora, strict=True):
         _draw_curves(panel.subplots(), corpus, [row for row in scores if row.corpus == corpus], score)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path)
+    save(figure, path)
 
 
 def _draw_map(panel: Any, weights: Sequence[LayerWeights]) -> None:  # noqa: ANN401 - matplotlib is not there for mypy
@@ -114,11 +97,3 @@ def _name(row: LayerWeights | LayerScores, beside: Sequence[LayerWeights | Layer
         if len({kind[place] for kind in kinds}) > 1
     ]
     return ", ".join([row.backbone, *differing])
-
-
-def _figure_class() -> Any:  # noqa: ANN401
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise PlotError("drawing needs matplotlib; install it with: pip install matplotlib") from error
-    return Figure

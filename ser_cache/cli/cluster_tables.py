@@ -1,0 +1,248 @@
+"""Clusterings as tables for a terminal or a paper, and as flat records for other programs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ser_cache.cli import screen
+from ser_cache.clustering import GLOBAL
+from ser_cache.sections import Section
+
+if TYPE_CHECKING:
+    from ser_cache.clustering import Agreement, Clustering, StoredClustering
+
+SCORES = {"ari": "ARI", "ami": "AMI", "nmi": "NMI", "purity": "purity"}
+"""Attribute of an agreement -> heading."""
+LEGEND = (
+    "k: groups of the label; silh.: silhouette of these groups themselves",
+    "ARI, AMI: adjusted Rand index, adjusted mutual information; 0 is chance, 1 equal",
+    "chance: the mean over permuted labels",
+)
+
+
+def one_layer(stored: StoredClustering) -> list[Section]:
+    """All about one clustering: agreement with every label, clusters by emotion, numbers of clusters."""
+    sections = [_agreement(stored), _clusters(stored)]
+    return sections if len(stored.clustering.trials) == 1 else [*sections, _numbers(stored)]
+
+
+def all_layers(found: Sequence[StoredClustering], score: str) -> Section:
+    """The layers of one corpus and backbone: how good the clusters are, and what they agree with."""
+    labels = list(dict.fromkeys(name for one in found for name in one.clustering.agreements))
+    columns = {"layer": "right", "k": "right", "silhouette": "right"} | dict.fromkeys(labels, "right")
+    rows = []
+    for one in found:
+        clustering = one.clustering
+        cells = [_spread([getattr(a, score) for a in clustering.agreements[name]]) for name in labels]
+        rows.append((str(one.config.layer), str(clustering.k), _spread(clustering.trial.silhouette), *cells))
+    notes = (f"{SCORES[score]} with each label{_over_seeds(found[0])}", _best_layers(found, labels, score))
+    return Section(f"Clusters by layer: {_what(found[0], layer=False)}", columns, rows, notes)
+
+
+def record(stored: StoredClustering) -> dict[str, Any]:
+    """One flat row: configuration, and scores as means over seeds, those with a label as ``score.label``."""
+    config, clustering = stored.config, stored.clustering
+    values: dict[str, Any] = {
+        "corpus": config.corpus,
+        "features": config.backbone,
+        "layer": config.layer,
+        "k": clustering.k,
+        "utterances": len(clustering.members.ids),
+        "dimensions": clustering.features,
+        "standardise": config.standardise,
+        "reduce": config.reduce,
+        "seeds": len(config.seeds),
+        "silhouette": float(np.mean(clustering.trial.silhouette)),
+        "inertia": float(np.mean(clustering.trial.inertia)),
+        "stability": _mean(clustering.trial.stability),
+    }
+    for name, found in clustering.agreements.items():
+        values |= {f"{score}.{name}": _mean([getattr(a, score) for a in found]) for score in SCORES}
+        values |= {f"{key}.{name}": _mean([getattr(a, key) for a in found]) for key in _CHANCES}
+        values |= {f"groups.{name}": found[0].groups}
+        values |= {f"silhouette.{name}": clustering.label_silhouettes[name]}
+    return values | {"folder": str(stored.folder)}
+
+
+_MOST = 0.9
+"""Share of the variance whose number of components is told."""
+_CHANCES = ("nmi_chance", "purity_chance", "purity_chance_high")
+
+
+def full_record(stored: StoredClustering) -> dict[str, Any]:
+    """Everything that is stored but the assignments, as JSON."""
+    return {
+        "folder": str(stored.folder),
+        "config": stored.config.to_json(),
+        "environment": dict(stored.environment),
+        **stored.clustering.summary(),
+    }
+
+
+def listing(found: Sequence[StoredClustering]) -> Section:
+    """One row a stored clustering."""
+    rows = []
+    for one in found:
+        clustering, config = one.clustering, one.config
+        emotion = clustering.agreements.get("emotion")
+        rows.append(
+            (
+                config.corpus,
+                config.backbone,
+                str(config.layer),
+                str(clustering.k),
+                f"{_manner(one)}, {screen.count(len(config.seeds), 'seed')}",
+                f"{clustering.silhouette:.2f}",
+                _spread([a.ari for a in emotion]) if emotion else "",
+                closest(clustering)[0][0] if clustering.agreements else "",
+                config.name.rpartition("-")[2],
+            )
+        )
+    columns = {"corpus": "fold", "features": "fold", "layer": "right", "k": "right", "how": "fold"}
+    columns |= {"silh.": "right", "ARI": "right", "closest to": "left", "folder": "left"}
+    return Section("Clusterings", columns, rows, ("ARI: with emotion; closest to: the label of highest AMI",))
+
+
+def closest(clustering: Clustering) -> list[tuple[str, float]]:
+    """Labels with the adjusted mutual information they have with the clusters, the highest first."""
+    found = [(name, _mean([a.ami for a in one]) or 0.0) for name, one in clustering.agreements.items()]
+    return sorted(found, key=lambda pair: -pair[1])
+
+
+def _agreement(stored: StoredClustering) -> Section:
+    clustering = stored.clustering
+    rows = [
+        _agreement_row(name, found, clustering.label_silhouettes[name], len(clustering.members.ids))
+        for name, found in clustering.agreements.items()
+    ]
+    columns = {"against": "left"} | dict.fromkeys(
+        ("k", "ARI", "AMI", "NMI (chance)", "purity (chance)", "silh."), "right"
+    )
+    notes = [
+        f"silhouette of the clusters {_spread(clustering.trial.silhouette, 3)}{_over_seeds(stored)}",
+        *_stability(clustering),
+        f"closest by AMI: {', '.join(f'{name} {_number(value)}' for name, value in closest(clustering))}",
+        _explained(clustering),
+        *LEGEND,
+    ]
+    if clustering.constant:
+        notes.append(f"left out: {screen.count(clustering.constant, 'feature')} that never changes")
+    return Section(f"Clusters of {_what(stored)}", columns, rows, tuple(notes))
+
+
+def _stability(clustering: Clustering) -> list[str]:
+    found = clustering.trial.stability
+    if not found:
+        return []
+    return [f"ARI between two seeds {np.mean(found):.2f}, from {min(found):.2f} to {max(found):.2f}"]
+
+
+def _explained(clustering: Clustering) -> str:
+    total = np.cumsum(clustering.explained)
+    two = min(2, len(total))
+    most = int(np.searchsorted(total, _MOST)) + 1
+    return f"variance explained by {two} components {total[two - 1]:.0%}, by {most} {total[most - 1]:.0%}"
+
+
+def _agreement_row(name: str, found: Sequence[Agreement], own: float, utterances: int) -> tuple[str, ...]:
+    known = found[0].utterances
+    label = name if known == utterances else f"{name} ({known:,})"
+    return (
+        label,
+        str(found[0].groups),
+        _spread([a.ari for a in found]),
+        _spread([a.ami for a in found]),
+        f"{_spread([a.nmi for a in found])} ({np.mean([a.nmi_chance for a in found]):.2f})",
+        f"{_spread([a.purity for a in found])} ({np.mean([a.purity_chance for a in found]):.2f})",
+        _number(own),
+    )
+
+
+def _clusters(stored: StoredClustering) -> Section:
+    clustering = stored.clustering
+    label = "emotion" if "emotion" in clustering.members.labels else next(iter(clustering.members.labels), "")
+    names, counts = clustering.table(label) if label else ((), np.zeros((clustering.k, 0), dtype=np.int64))
+    columns = dict.fromkeys(("cluster", "clips", "silh.", *names), "right")
+    silhouettes, sizes = clustering.cluster_silhouettes(), clustering.sizes()
+    rows = [
+        (str(number), f"{sizes[number]:,}", f"{silhouettes[number]:.2f}", *(f"{n:,}" for n in counts[number]))
+        for number in range(clustering.k)
+    ]
+    seed = f" of seed {clustering.seed}, which has the least inertia" if len(stored.config.seeds) > 1 else ""
+    notes = ("cluster 0 is the largest; silh.: mean silhouette of its clips",)
+    return Section(f"Clusters by {label or 'size'}{seed}", columns, rows, notes)
+
+
+def _numbers(stored: StoredClustering) -> Section:
+    clustering = stored.clustering
+    labels = list(clustering.agreements)[:4]
+    several = len(stored.config.seeds) > 1
+    columns = {"k": "right", "inertia": "right", "silhouette": "right"}
+    columns |= {"stability": "right"} if several else {}
+    columns |= dict.fromkeys(labels, "right") | {"": "left"}
+    rows = [
+        (
+            str(trial.k),
+            f"{np.mean(trial.inertia):,.0f}",
+            _spread(trial.silhouette, 3),
+            *([f"{np.mean(trial.stability):.2f}"] if several else []),
+            *(_number(float(np.mean(trial.ari[name]))) for name in labels),
+            "best silhouette" if trial.k == clustering.k else "",
+        )
+        for trial in clustering.trials
+    ]
+    notes = [f"under the labels: ARI{'; all are means over seeds' if several else ''}"]
+    if several:
+        notes.append("stability: mean ARI between the clusters of two seeds")
+    return Section("Numbers of clusters", columns, rows, tuple(notes))
+
+
+def _best_layers(found: Sequence[StoredClustering], labels: Sequence[str], score: str) -> str:
+    best = []
+    for name in labels:
+        values = [_mean([getattr(a, score) for a in one.clustering.agreements[name]]) or 0.0 for one in found]
+        place = int(np.argmax(values))
+        best.append(f"{name} {found[place].config.layer} ({_number(values[place])})")
+    return f"best layer: {', '.join(best)}"
+
+
+def _what(stored: StoredClustering, *, layer: bool = True) -> str:
+    """Corpus, features, and how they were clustered, in a line."""
+    config, clustering = stored.config, stored.clustering
+    parts = [config.corpus, config.backbone]
+    if layer:
+        parts += [f"layer {config.layer}", f"k {clustering.k}"]
+    parts += [screen.count(len(clustering.members.ids), "utterance"), _manner(stored)]
+    return ", ".join(filter(None, parts))
+
+
+def _manner(stored: StoredClustering) -> str:
+    """What was done to the features: "13 features, within speakers"."""
+    config = stored.config
+    size = screen.count(stored.clustering.features, "feature")
+    how = [size if config.reduce is None else f"{config.reduce} components of {size}"]
+    how += [] if config.standardise == GLOBAL else [f"standardised within {config.standardise}"]
+    return ", ".join(how)
+
+
+def _over_seeds(stored: StoredClustering) -> str:
+    seeds = len(stored.config.seeds)
+    return f"; mean over {seeds} seeds ± standard deviation" if seeds > 1 else ""
+
+
+def _spread(values: Sequence[float], digits: int = 2) -> str:
+    """The mean, with the standard deviation where there are several: "0.15±0.02"."""
+    text = _number(float(np.mean(values)), digits)
+    return text if len(values) < 2 else f"{text}±{np.std(values, ddof=1):.{digits}f}"
+
+
+def _number(value: float, digits: int = 2) -> str:
+    """A number without the sign that a rounded 0 may have."""
+    return f"{round(value, digits) + 0.0:.{digits}f}"
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return float(np.mean(values)) if len(values) else None

@@ -1,0 +1,152 @@
+"""The features that a command of the classical side works on; MFCC that are not cached are extracted first.
+
+`ser cluster` and `ser baseline` begin with MFCC, which take seconds and need no weights: to be told to run
+another command first would be a nuisance. Backbones take hours, so they are never run unasked.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ser_cache import settings
+from ser_cache.cli import screen
+from ser_cache.cli.options import chosen_manifests
+from ser_cache.errors import SettingsError, UnknownNameError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ser_cache.manifest import Manifest
+    from ser_cache.store import CacheSummary
+
+MFCC = "mfcc"
+
+
+@dataclass(frozen=True)
+class FeatureJob:
+    """A corpus under one kind of features.
+
+    Attributes:
+        manifest: the corpus.
+        backbone: the folder of the features in the cache.
+        root: of the audio, where the features have to be extracted first; None where they are cached.
+    """
+
+    manifest: Manifest
+    backbone: str
+    root: Path | None = None
+
+    @property
+    def name(self) -> str:
+        """How messages call it."""
+        return f"{self.manifest.corpus}, {self.backbone}"
+
+
+def feature_jobs(
+    where: settings.Locations, features: Sequence[str], corpora: Sequence[str], places: Sequence[str]
+) -> list[FeatureJob]:
+    """Every chosen corpus with every chosen kind of features, those of MFCC that are still to be made too.
+
+    What was asked for by name and cannot be had is an error; what was not is left out with a line.
+
+    Args:
+        where: where things live.
+        features: "mfcc", with settings as in mfcc+n20+d2, or backbones as the cache, an alias, a hub id or a
+            folder names them.
+        corpora: names; none for every manifest.
+        places: what a command in a message needs to find the same folders.
+
+    Raises:
+        SettingsError: a named corpus lacks features or, for MFCC, audio; or nothing is left.
+        UnknownNameError: a corpus or a backbone that is not there.
+    """
+    from ser_cache.store import summaries
+
+    manifests = chosen_manifests(where, corpora)
+    cached = summaries(where.cache, {manifest.corpus: manifest.utterances for manifest in manifests})
+    jobs, skipped = [], []
+    for name in dict.fromkeys(features):
+        backbone = _folder_of(name, {summary.backbone for summary in cached})
+        there = {summary.corpus: summary for summary in cached if summary.backbone == backbone}
+        for manifest in manifests:
+            found = _job(where, manifest, backbone, there.get(manifest.corpus), places)
+            if isinstance(found, FeatureJob):
+                jobs.append(found)
+            elif corpora:
+                raise SettingsError(found)
+            else:
+                skipped.append(found)
+    if not jobs and len(skipped) == 1:
+        raise SettingsError(skipped[0])
+    for line in skipped:
+        screen.note(f"skipped: {line}")
+    if not jobs:
+        raise SettingsError(f"no corpus in {where.manifests} has these features; see above.")
+    return jobs
+
+
+def extract_if_missing(where: settings.Locations, job: FeatureJob) -> int:
+    """Extract a job's MFCC where they are missing, which is said on stderr.
+
+    Returns:
+        The exit status: 3 where utterances failed, else 0.
+    """
+    if job.root is None:
+        return 0
+    from ser_cache.cli.extract import CorpusExtraction
+    from ser_cache.extraction import ExtractionOptions
+    from ser_cache.mfcc import MfccExtractor, mfcc_options
+
+    screen.note(f"{job.backbone} of {job.manifest.corpus} is not cached completely: extracting it first.")
+    extraction = CorpusExtraction(
+        MfccExtractor(mfcc_options(job.backbone)),
+        ExtractionOptions(),
+        where,
+        auto=False,
+        measured="fp32",
+        say=screen.note,
+    )
+    return extraction.one(job.manifest, job.root)
+
+
+def _job(
+    where: settings.Locations,
+    manifest: Manifest,
+    backbone: str,
+    summary: CacheSummary | None,
+    places: Sequence[str],
+) -> FeatureJob | str:
+    """The job of one corpus, or why there is none."""
+    from ser_cache.store import remake_of
+
+    # Damage is for the reader to name; extraction would refuse it too.
+    if summary is not None and (summary.complete or summary.damaged):
+        return FeatureJob(manifest, backbone)
+    corpus = manifest.corpus
+    if backbone.partition("+")[0] != MFCC:
+        if summary is not None and summary.done:
+            return FeatureJob(manifest, backbone)  # what is missing, opening it says
+        command = remake_of(where.cache / backbone / corpus, []).command(places)
+        return f"{corpus} is not cached for {backbone}; run: {command}"
+    root = settings.read_roots(where.manifests).get(corpus)
+    if root is not None and root.is_dir():
+        return FeatureJob(manifest, backbone, root)
+    return (
+        f"{backbone} of {corpus} is not cached, and its audio is not here; say where: "
+        f"ser manifest {corpus} ROOT"
+    )
+
+
+def _folder_of(name: str, cached: set[str]) -> str:
+    """A backbone's folder in the cache, by that name or by the alias, hub id or folder it was made from."""
+    for candidate in (name, name.replace("/", "--"), Path(name).name):
+        if candidate in cached:
+            return candidate
+    if name.partition("+")[0] == MFCC:
+        from ser_cache.mfcc import mfcc_options  # settings in any order lead to one folder
+
+        return "+".join(filter(None, [MFCC, mfcc_options(name).variant]))
+    remedy = "See: ser cache ls" if "+" in name else f"Cache it with: ser extract --model {name}"
+    raise UnknownNameError("features", name, cached | {MFCC}, remedy)

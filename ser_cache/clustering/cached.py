@@ -1,0 +1,127 @@
+"""Clusterings of cached features: layer by layer, each stored and reused by itself."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ser_cache import __version__
+from ser_cache.clustering.labels import groups_of, label_sets
+from ser_cache.clustering.options import ClusterOptions
+from ser_cache.clustering.running import cluster_points
+from ser_cache.clustering.storing import (
+    ClusteringConfig,
+    StoredClustering,
+    find_clustering,
+    write_clustering,
+)
+from ser_cache.errors import ClusteringError
+from ser_cache.files import sha256_of_value
+
+if TYPE_CHECKING:
+    from ser_cache.feature_sources import Features
+    from ser_cache.manifest import Manifest, Utterance
+
+
+def cluster(
+    features: Features,
+    manifest: Manifest,
+    layers: Sequence[int],
+    options: ClusterOptions,
+    runs: Path,
+    *,
+    force: bool = False,
+    progress: Callable[[int, int, int], None] = lambda _layer, _done, _total: None,
+) -> list[StoredClustering]:
+    """Cluster the time means of some layers of cached features.
+
+    Args:
+        features: the cached features.
+        manifest: the corpus, whose labels are compared with.
+        layers: which, each by itself.
+        options: how.
+        runs: where clusterings are kept; one of the same configuration and data is read, not repeated.
+        force: repeat it nevertheless.
+        progress: told the layer, and how many k-means are done of how many over all layers.
+
+    Returns:
+        One clustering a layer, in the order given.
+
+    Raises:
+        ClusteringError: as ``cluster_points``; or the label that k is taken from has one group.
+    """
+    by_id = {utterance.id: utterance for utterance in manifest.utterances}
+    usable = [by_id[id_] for id_ in features.ids]
+    labels = label_sets(usable, options.against)
+    options = replace(options, k=options.k or (_default_k(labels, options.k_of, manifest.corpus),))
+    utterances = _digest(usable, labels)
+    found = []
+    per_layer = len(options.k) * len(options.seeds)
+    for number, layer in enumerate(layers):
+
+        def show(done: int, _total: int, layer: int = layer, before: int = number * per_layer) -> None:
+            progress(layer, before + done, len(layers) * per_layer)
+
+        config = _config(features, layer, options, labels, utterances)
+        stored = None if force else find_clustering(runs, config)
+        if stored is None:
+            clustering = cluster_points(features.ids, features.mean(layer), labels, options, show)
+            stored = write_clustering(runs, config, clustering, _environment())
+        found.append(stored)
+    return found
+
+
+def _default_k(labels: Mapping[str, Sequence[str]], name: str, corpus: str) -> int:
+    if name not in labels:
+        raise ClusteringError(
+            f"{corpus} has no {name} with two groups to take the number of clusters from; give --k. "
+            f"It has: {', '.join(labels) or 'none'}."
+        )
+    return groups_of(labels, name)
+
+
+def _digest(utterances: Sequence[Utterance], labels: Mapping[str, Sequence[str]]) -> str:
+    """Hash of what clustering takes from a manifest, whatever the order of its rows."""
+    rows = zip(utterances, zip(*labels.values(), strict=True), strict=True) if labels else ()
+    return sha256_of_value(sorted([one.id, one.sha256, *values] for one, values in rows))
+
+
+def _config(
+    features: Features,
+    layer: int,
+    options: ClusterOptions,
+    labels: Mapping[str, Sequence[str]],
+    utterances: str,
+) -> ClusteringConfig:
+    return ClusteringConfig(
+        corpus=features.corpus,
+        backbone=features.backbone,
+        layer=layer,
+        k=options.k,
+        seeds=options.seeds,
+        standardise=options.standardise,
+        reduce=options.reduce,
+        restarts=options.restarts,
+        permutations=options.permutations,
+        labels=tuple(labels),
+        features=features.fingerprint.digest,
+        utterances=utterances,
+    )
+
+
+def _environment() -> dict[str, str]:
+    """When, and the versions that a result may depend on."""
+    return {
+        "written": datetime.now(UTC).isoformat(timespec="seconds"),
+        "ser_cache": __version__,
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "scikit-learn": version("scikit-learn"),
+    }

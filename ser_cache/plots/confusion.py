@@ -1,0 +1,55 @@
+"""A confusion matrix, drawn: grey by the share of each truth, with the numbers written into it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from ser_cache.errors import PlotError
+from ser_cache.plots.canvas import LARGE, PLAIN, SMALL, check_plot, new_figure, save
+
+_CELL, _MARGIN = 0.72, 1.6
+"""Inches of a cell's side, and of the room for names."""
+_LONG = 8
+"""Letters of a class's name from which on the names below the matrix stand upright."""
+_DARK = 0.55
+"""Share from which on numbers are white."""
+
+
+def draw_confusion(path: Path, confusion: ArrayLike, classes: Sequence[str], title: str) -> None:
+    """Draw a confusion matrix.
+
+    Args:
+        path: where to; its suffix chooses the format.
+        confusion: counts, (k, k); rows are the truth.
+        classes: the k names.
+        title: above it.
+
+    Raises:
+        PlotError: matplotlib is not installed, the suffix names no format, or counts and names do not fit.
+    """
+    check_plot(path)
+    counts = np.asarray(confusion)
+    if counts.shape != (len(classes), len(classes)):
+        raise PlotError(f"a confusion matrix of {counts.shape} does not fit {len(classes)} classes.")
+    totals = counts.sum(axis=1, keepdims=True)
+    shares = np.divide(counts, totals, out=np.zeros(counts.shape), where=totals > 0)
+    side = _CELL * len(classes) + _MARGIN
+    figure = new_figure(max(side, 3.6), max(side, 3.6))
+    axes = figure.subplots()
+    axes.imshow(shares, cmap="Greys", vmin=0, vmax=1, interpolation="nearest")
+    for row, column in np.ndindex(counts.shape):
+        text = f"{100 * shares[row, column]:.0f}%\n{counts[row, column]:,}" if totals[row] else "-"
+        shade = "white" if shares[row, column] > _DARK else "black"
+        axes.text(column, row, text, ha="center", va="center", fontsize=SMALL, color=shade)
+    upright = 90 if max(map(len, classes)) > _LONG and len(classes) > 4 else 0
+    axes.set_xticks(range(len(classes)), classes, fontsize=PLAIN, rotation=upright)
+    names = [f"{name}\n{total:,}" for name, total in zip(classes, totals[:, 0], strict=True)]
+    axes.set_yticks(range(len(classes)), names, fontsize=PLAIN)
+    axes.set_xlabel("predicted", fontsize=PLAIN)
+    axes.set_ylabel("truth", fontsize=PLAIN)
+    figure.suptitle(title, fontsize=LARGE)
+    save(figure, path)
