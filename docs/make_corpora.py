@@ -4,16 +4,17 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ser_cache.catalogue import Size, compare, facts
-from ser_cache.corpora import CORPORA
+from ser_cache.corpora import AUDIO_SUFFIXES, CORPORA
 from ser_cache.published import study_named
 
 PAGE = Path(__file__).with_name("corpora.md")
-INTRODUCTION = """# Corpora
+INTRODUCTION = f"""# Corpora
 
 Written by `python docs/make_corpora.py` from the recipes in `ser_cache/corpora/`. `ser corpora --how NAME`
 prints what stands here of one corpus. No audio comes with this software and none is downloaded: each corpus
 is had from its owner, under its owner's licence. A recipe reads the names of files wherever the corpus is
-unpacked, in any audio format; other corpora are imported from a table or a pattern (`manifests/README.md`).
+unpacked, in any of these audio formats: {" ".join(sorted(AUDIO_SUFFIXES))}.
+Other corpora are imported from a table or a pattern (`manifests/README.md`).
 What a recipe leaves out on purpose is counted by `ser manifest`, with the reason, and is no failure.
 
 A recipe with "no" under "checked" was never held against a copy of the corpus or an official list of its

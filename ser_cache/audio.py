@@ -11,16 +11,15 @@ compares what was decoded with what the container promises.
 import hashlib
 import io
 import struct
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import soundfile
 import soxr
 from numpy.typing import NDArray
 
+from ser_cache.containers import missing_bytes, mp3_frames, ogg_is_whole, with_data_size
 from ser_cache.errors import AudioError
 
 SAMPLE_RATE = 16_000
@@ -29,6 +28,9 @@ RESAMPLER = "soxr HQ"
 """How other rates are brought to 16 kHz, over the whole clip at once; part of every extractor's identity."""
 CHANNELS = "averaged"
 """How several channels become one; part of every extractor's identity."""
+
+GIT_LFS_POINTER = b"version https://git-lfs.github.com/spec/"
+"""How the text begins that stands for a file in a clone whose large files have not been fetched."""
 
 SHORTEST_SPEECH = 0.1
 """Seconds; below about this not even one syllable is said (they last 0.1 to 0.3 s)."""
@@ -39,8 +41,6 @@ _BLOCK = 1 << 20
 # Above this many frames (1.5 h at 48 kHz) the header's length is not trusted with an allocation: a streamed
 # FLAC states none, which libsndfile reports as 2**63 - 1.
 _TRUSTED_FRAMES = 1 << 28
-# Streaming writers leave 0xFFFFFFFF (ffmpeg), 0x7FFFF000 or 0x7FFFFFFF (sox) where the size would stand.
-_PLACEHOLDER_SIZE = 0x7FFF0000
 
 
 @dataclass(frozen=True)
@@ -194,16 +194,18 @@ def _bytes_of(path: Path) -> bytes:
         ) from error
     if not data:
         raise AudioError(f"{path} is empty (0 bytes); copy it again from its source.")
+    if data.startswith(GIT_LFS_POINTER):
+        raise AudioError(f"{path} is a Git LFS pointer and no audio; run `git lfs pull` in its clone.")
     return data
 
 
 def _decode(path: Path, data: bytes) -> tuple[NDArray[np.float32], int, str, str]:
     """All frames as (frames, channels) float32, the rate in hertz, container, coding; no truncation."""
-    missing = _missing_bytes(data)
+    missing = missing_bytes(data)
     if missing:
         raise _truncated(path, f"its header promises {missing:,} bytes more than it holds")
     try:
-        with _ForwardOnly(io.BytesIO(_with_data_size(data))) as file:
+        with _ForwardOnly(io.BytesIO(with_data_size(data))) as file:
             rate, promised = file.samplerate, file.frames
             container, coding = file.format, file.subtype
             if rate not in _PLAUSIBLE_RATES:
@@ -218,7 +220,7 @@ def _decode(path: Path, data: bytes) -> tuple[NDArray[np.float32], int, str, str
         _check_mp3(path, data, promised, len(decoded))
     elif promised < _TRUSTED_FRAMES and len(decoded) < promised:
         raise _truncated(path, f"it decodes to {len(decoded):,} of {promised:,} samples")
-    elif container == "OGG" and not _ogg_is_whole(data):
+    elif container == "OGG" and not ogg_is_whole(data):
         raise _truncated(path, "its last page is missing")
     return decoded, rate, container, coding
 
@@ -257,134 +259,13 @@ def _truncated(path: Path, evidence: str) -> AudioError:
     return AudioError(f"{path} is truncated: {evidence}; copy it again from its source.")
 
 
-# Containers of chunks: WAV (RIFF), RF64 and AIFF (FORM).
-
-
-class _Chunk(NamedTuple):
-    name: bytes
-    start: int  # of its content
-    size: int
-
-
-def _chunks(data: bytes, order: str) -> Iterator[_Chunk]:
-    position = 12
-    while position + 8 <= len(data):
-        name, size = struct.unpack_from(f"{order}4sI", data, position)
-        yield _Chunk(name, position + 8, size)
-        position += 8 + size + size % 2
-
-
-def _sound_chunk(data: bytes) -> _Chunk | None:
-    """The chunk that holds the samples of a WAV, RF64 or AIFF file, with its true 64-bit size."""
-    order, wanted = {b"RIFF": ("<", b"data"), b"RF64": ("<", b"data"), b"FORM": (">", b"SSND")}.get(
-        data[:4], ("", b"")
-    )
-    if not order:
-        return None
-    size64 = None
-    for chunk in _chunks(data, order):
-        if chunk.name == b"ds64" and chunk.start + 16 <= len(data):
-            size64 = struct.unpack_from("<Q", data, chunk.start + 8)[0]
-        if chunk.name == wanted:
-            return chunk if size64 is None else chunk._replace(size=size64)
-    return None
-
-
-def _missing_bytes(data: bytes) -> int:
-    """How many bytes of samples a WAV, RF64, AIFF or AU header promises beyond the end of the file."""
-    if data[:4] == b".snd" and len(data) >= 12:
-        start, size = struct.unpack_from(">II", data, 4)
-    elif chunk := _sound_chunk(data):
-        start, size = chunk.start, chunk.size
-        if data[:4] == b"RF64" and size >= 2**63:
-            return 0
-    else:
-        return 0
-    if data[:4] != b"RF64" and size >= _PLACEHOLDER_SIZE:
-        return 0
-    # Some recorders write the size of the whole file where that of the samples belongs; nothing is missing.
-    if size in {len(data), len(data) - 8}:
-        return 0
-    return int(max(0, start + size - len(data)))
-
-
-def _with_data_size(data: bytes) -> bytes:
-    """Fill in the size of a streamed WAV that says 0, which libsndfile takes for an empty file.
-
-    A WAV that is truly empty is told apart by its RIFF size, which then covers what follows the data chunk.
-    """
-    chunk = _sound_chunk(data) if data[:4] == b"RIFF" else None
-    if chunk is None or chunk.size or chunk.start >= len(data):
-        return data
-    riff = struct.unpack_from("<I", data, 4)[0]
-    if riff < _PLACEHOLDER_SIZE and riff + 8 > chunk.start:
-        return data
-    rest = len(data) - chunk.start
-    return data[: chunk.start - 4] + struct.pack("<I", rest) + data[chunk.start :]
-
-
-def _ogg_is_whole(data: bytes) -> bool:
-    """Whether the last page is there in full and marked as the stream's last (RFC 3533, section 6)."""
-    page = data.rfind(b"OggS")
-    if page < 0 or page + 27 > len(data):
-        return False
-    segments = data[page + 26]
-    table = data[page + 27 : page + 27 + segments]
-    end = page + 27 + segments + sum(table)
-    return len(table) == segments and end <= len(data) and bool(data[page + 5] & 4)
-
-
-# MPEG audio, layer III: lengths of frames from their headers (ISO/IEC 11172-3 and 13818-3).
-
-_KBITS_V1 = (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)
-_KBITS_V2 = (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
-_MP3_RATES = {3: (44_100, 48_000, 32_000), 2: (22_050, 24_000, 16_000), 0: (11_025, 12_000, 8_000)}
-
-
-class _Mp3Frame(NamedTuple):
-    start: int
-    size: int  # bytes
-    samples: int
-
-
-def _mp3_frame(data: bytes, start: int) -> _Mp3Frame | None:
-    if start + 4 > len(data):
-        return None
-    header = int.from_bytes(data[start : start + 4], "big")
-    version, layer = header >> 19 & 3, header >> 17 & 3
-    bitrate, rate = header >> 12 & 15, header >> 10 & 3
-    if header >> 21 != 0x7FF or version == 1 or layer != 1 or bitrate in {0, 15} or rate == 3:
-        return None
-    samples, kbits = (1152, _KBITS_V1) if version == 3 else (576, _KBITS_V2)
-    size = samples // 8 * kbits[bitrate] * 1000 // _MP3_RATES[version][rate] + (header >> 9 & 1)
-    return _Mp3Frame(start, size, samples)
-
-
-def _mp3_frames(data: bytes) -> list[_Mp3Frame]:
-    """The unbroken run of frames from the first one on; empty where none is found."""
-    start = 0
-    while data[start : start + 3] == b"ID3" and start + 10 <= len(data):
-        sevens = data[start + 6 : start + 10]  # 7 bits a byte
-        start += 10 + (sevens[0] << 21 | sevens[1] << 14 | sevens[2] << 7 | sevens[3])
-    while 0 <= start < len(data):
-        frame = _mp3_frame(data, start)
-        if frame and _mp3_frame(data, start + frame.size):
-            break
-        start = data.find(b"\xff", start + 1)
-    frames = []
-    while start >= 0 and (frame := _mp3_frame(data, start)):
-        frames.append(frame)
-        start += frame.size
-    return frames
-
-
 def _check_mp3(path: Path, data: bytes, promised: int, decoded: int) -> None:
     """Compare what was decoded with the length header, where there is one, and with the frames themselves.
 
     Without a length header libmpg123 guesses from the first frame's bit rate, and libsndfile stops there.
     Encoder delay and padding (in practice under three frames) are rightly left out of ``decoded``.
     """
-    frames = _mp3_frames(data)
+    frames = mp3_frames(data)
     if not frames:
         return
     first, last = frames[0], frames[-1]

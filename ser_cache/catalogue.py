@@ -115,6 +115,8 @@ def facts(recipe: Corpus) -> Iterator[tuple[str, str]]:
     yield "download", recipe.download
     yield "then", f"ser manifest {recipe.name} ROOT"
     yield "layout", recipe.layout
+    if recipe.differs:
+        yield "differs", recipe.differs
     for wart in recipe.warts:
         yield "mind", wart
     yield "cite", recipe.citation

@@ -30,7 +30,6 @@ VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 GOOD: frozenset[Verdict] = frozenset({"published", "lossless"})
 """Verdicts that leave nothing to be desired."""
 
-_POINTER = b"version https://git-lfs.github.com/spec/"
 _SLACK = 0.002  # seconds; above what rounded lists and resampling leave open, below any cut worth the name
 _LOSSY_SLACK = 0.15  # encoders of these put up to so much silence before and behind
 _LOSSY = frozenset({".mp3", ".ogg", ".oga", ".opus"})
@@ -152,7 +151,7 @@ def _judge(listed: OfficialList, root: Path, found: tuple[str, str]) -> Checked:
         return Checked(path, "extra", "it is not on the list")
     try:
         with (root / path).open("rb") as file:
-            if file.read(len(_POINTER)) == _POINTER:
+            if file.read(len(audio.GIT_LFS_POINTER)) == audio.GIT_LFS_POINTER:
                 return Checked(path, "pointer", "it is a Git LFS pointer and no audio")
         if sha256_of_file(root / path) == official.sha256:
             return Checked(path, "published")

@@ -7,13 +7,14 @@ trains, and nothing imports torch.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ser_cache.emotions import emotions_text
 from ser_cache.errors import ResultsError
 from ser_cache.paired import ComparisonOptions, Difference, McNemar, mcnemar, paired_bootstrap
 from ser_cache.results import Run, read_predictions
@@ -113,6 +114,7 @@ def compare_runs(first: Run, second: Run, options: ComparisonOptions | None = No
         mcnemar=mcnemar(ours.joint(common) == truth, theirs.joint(common) == truth),
         notes=(
             *_data_note(first, second),
+            *_class_notes(first, second, {classes[number] for number in truth}),
             *_notes(left_out, len(speakers), (len(ours.seeds), len(theirs.seeds))),
         ),
         options=options,
@@ -124,7 +126,7 @@ def changes(first: Run, second: Run) -> tuple[Change, ...]:
 
     The digests of features and splits are left out where a named setting explains them.
     """
-    ours, theirs = (_flat(run.config.to_json()) for run in (first, second))
+    ours, theirs = (_settings(run) for run in (first, second))
     return tuple(Change(_plain(name), ours.get(name), theirs.get(name)) for name in _differing(ours, theirs))
 
 
@@ -134,7 +136,7 @@ def _differing(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
     explained = {"data.manifest"} if "corpus" in differing else set()
     if explained:  # across corpora, where the corpora tell the sides
         explained.add("data.splits")
-    if any(name.startswith("emotions.") or name == "classes" for name in differing):
+    if {"emotions", "classes"} & set(differing):
         explained |= {"data.manifest", "data.splits"}
     if "backbone" in differing:
         explained.add("data.fingerprint")
@@ -145,7 +147,7 @@ def _differing(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
 
 def _data_note(first: Run, second: Run) -> tuple[str, ...]:
     """That the runs were made from other data, which their settings do not show."""
-    ours, theirs = (_flat(run.config.to_json()) for run in (first, second))
+    ours, theirs = (_settings(run) for run in (first, second))
     differing = [_plain(name) for name in _differing(ours, theirs) if name.startswith("data.")]
     if not differing:
         return ()
@@ -153,6 +155,17 @@ def _data_note(first: Run, second: Run) -> tuple[str, ...]:
     which = "" if first.written == second.written else f"; the {older} is the older"
     what = ", ".join(differing)
     return (f"the runs were made from different data ({what}), and not their settings alone differ{which}",)
+
+
+def _class_notes(first: Run, second: Run, tested: Set[str]) -> Iterator[str]:
+    """That a run had classes to choose from that the other had not, which makes its task the harder."""
+    for name, run, other in (("first", first, second), ("second", second, first)):
+        more = sorted(set(run.config.classes) - set(other.config.classes) - tested)
+        if more:
+            yield (
+                f"the {name} run could also answer {', '.join(more)}, which no common utterance is; the "
+                "other run could not be wrong in that way"
+            )
 
 
 _PLAIN = {
@@ -171,6 +184,15 @@ def _plain(name: str) -> str:
     parts = name.split(".")
     words = " ".join(parts) if parts[0] == "split" else parts[-1]
     return words.replace("_", " ")
+
+
+def _settings(run: Run) -> dict[str, Any]:
+    """A configuration under dotted names.
+
+    Which emotions were taken together is one setting, as it is typed; which were chosen, the classes say.
+    """
+    together = {name: members for name, members in run.config.emotions.items() if members != (name,)}
+    return _flat(run.config.to_json() | {"emotions": emotions_text(together) or "each a class"})
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

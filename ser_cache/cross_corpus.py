@@ -32,6 +32,7 @@ KIND = "cross-corpus"
 """What the split of such a run is called."""
 VALIDATING = ("speaker", "random")
 """The kinds of split that can say who of the training corpora validates."""
+_LEAST_SPEAKERS = 3  # of a training corpus: the search has three sides, two of which are trained on
 
 
 @dataclass(frozen=True)
@@ -134,6 +135,7 @@ def cross_split(crossing: Crossing, options: SplitOptions) -> Split:
     thirds = replace(options, ratios=((1 - share) / 2, share, (1 - share) / 2))
     sides: dict[str, list[str]] = {"train": [], "validation": [], "test": []}
     for manifest in crossing.train:
+        _check_speakers(manifest, options)
         try:
             (own,) = make_splits(manifest.utterances, thirds)
         except SplitError as error:
@@ -144,6 +146,16 @@ def cross_split(crossing: Crossing, options: SplitOptions) -> Split:
         sides["test"] += [qualified(manifest.corpus, utterance.id) for utterance in manifest.utterances]
     train, validation, test = (tuple(sorted(ids)) for ids in sides.values())
     return Split("0", train, validation, test, speaker_disjoint=options.kind == "speaker")
+
+
+def _check_speakers(manifest: Manifest, options: SplitOptions) -> None:
+    """Refuse too few speakers in words that hold where others are tested."""
+    if options.kind == "speaker" and len(manifest.speakers) < _LEAST_SPEAKERS:
+        raise SplitError(
+            f"{manifest.corpus} has {len(manifest.speakers)} of the {_LEAST_SPEAKERS} speakers that it takes "
+            f"for one of them to validate ({', '.join(manifest.speakers)}); use --split random, which "
+            "validates with utterances of speakers who are trained on: those tested are others in any case."
+        )
 
 
 def validation_share(options: SplitOptions) -> float:

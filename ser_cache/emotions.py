@@ -2,7 +2,7 @@
 
 Corpora differ in their emotions: one has boredom, another keeps calm apart from neutral. A choice of
 emotions names the classes and what goes into each; a manifest restricted to it is a manifest again, with the
-classes as its emotions, and knows what was left out. Everything that reads labels can be given one.
+classes as its emotions, and knows what was left out. Splits, training and scores take it as any other.
 """
 
 from __future__ import annotations

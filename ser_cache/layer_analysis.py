@@ -228,8 +228,13 @@ def _manner(config: Any) -> tuple[str, str]:  # noqa: ANN401 - a RunConfig, in a
 
 
 def _emotions(config: Any) -> str:  # noqa: ANN401 - a RunConfig, in a key
-    """Which emotions were chosen; models for other classes are others, not older."""
-    return emotions_text(config.emotions)
+    """Which emotions were chosen; models for other classes are others, not older.
+
+    Across corpora each class is named, because there a choice is not told where the tested corpus has no
+    other emotions, and the same models may be tested on one that has.
+    """
+    named = {name: (name,) for name in config.classes} if config.tested_on else {}
+    return emotions_text(named | dict(config.emotions))
 
 
 def _trained_on(config: Any) -> str:  # noqa: ANN401 - a RunConfig
@@ -255,6 +260,15 @@ def _on_newest_data(runs: Sequence[Run]) -> tuple[list[Run], tuple[str, ...]]:
     return kept, (f"{config.corpus}, {config.backbone}: {runs_are} left out",)
 
 
+def _one_a_training(runs: Sequence[Run]) -> list[Run]:
+    """Runs, and of those that tested the same models on several corpora one alone: none gives way to it."""
+    found: dict[Any, Run] = {}
+    for run in sorted(runs, key=lambda run: run.recency):
+        mixed = read_layer_weights(run) if run.config.tested_on else None
+        found[run.folder if mixed is None else (_trained_on(run.config), mixed.models.tobytes())] = run
+    return list(found.values())
+
+
 def _largest(runs: Sequence[Run], kind: Callable[[Run], Any]) -> tuple[dict[Any, Run], tuple[str, ...]]:
     """One run of each kind, the one with the most models; and a line for each that had to give way."""
     chosen: dict[Any, Run] = {}
@@ -270,9 +284,8 @@ def _largest(runs: Sequence[Run], kind: Callable[[Run], Any]) -> tuple[dict[Any,
 def _weights_of_group(runs: Sequence[Run], norms: Norms) -> LayerWeights:
     config = runs[0].config
     by_corpus = [_on_newest_data(same) for same in _grouped(runs, lambda c: (c.corpus,))]
-    chosen, passed = _largest(
-        [run for kept, _ in by_corpus for run in kept], lambda run: _trained_on(run.config)
-    )
+    trainings = _one_a_training([run for kept, _ in by_corpus for run in kept])
+    chosen, passed = _largest(trainings, lambda run: _trained_on(run.config))
     notes = (*(line for _, lines in by_corpus for line in lines), *passed)
     raw, rescaled, reasons = [], [], []
     for corpus, run in chosen.items():

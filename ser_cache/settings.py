@@ -9,6 +9,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 
 import tomli_w
 
@@ -68,6 +69,26 @@ def read_roots(manifests: Path) -> dict[str, Path]:
     if wrong:
         raise SettingsError(f"{path}: the root of {wrong[0]!r} is not a string; mend it or delete it.")
     return {corpus: Path(root) for corpus, root in table.items()}
+
+
+def demand_writable(folder: Path, option: str) -> None:
+    """Make sure, before long work, that its result can be written; leaves nothing behind.
+
+    Args:
+        folder: may be missing; then the nearest folder above it counts.
+        option: that names another folder, for the message.
+
+    Raises:
+        SettingsError: nothing can be written there.
+    """
+    there = next(each for each in (folder, *folder.absolute().parents) if each.exists())
+    try:
+        with TemporaryFile(dir=there):
+            pass
+    except OSError as error:
+        raise SettingsError(
+            f"{folder} cannot be written to ({error.strerror}); give another folder: {option} FOLDER"
+        ) from error
 
 
 def remember_root(manifests: Path, corpus: str, root: Path) -> None:

@@ -20,6 +20,7 @@ LAYERS = {
     "files": 0,
     "settings": 1,
     "extractor": 1,
+    "containers": 0,
     "audio": 1,
     "tables": 1,
     "devices": 1,

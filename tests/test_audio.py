@@ -14,6 +14,7 @@ import soundfile
 import soxr
 
 from ser_cache import audio
+from ser_cache.containers import mp3_frame
 from ser_cache.corpora import AUDIO_SUFFIXES
 from ser_cache.errors import AudioError
 
@@ -228,6 +229,11 @@ def test_a_file_without_samples_is_named(tmp_path, form):
     assert "no samples" in refusal(saved(tmp_path, encoded(np.zeros(0), form)))
 
 
+def test_a_git_lfs_pointer_is_named_with_what_to_run(tmp_path):
+    pointer = audio.GIT_LFS_POINTER + b"v1\noid sha256:0\nsize 1\n"
+    assert "is a Git LFS pointer and no audio; run `git lfs pull`" in refusal(saved(tmp_path, pointer))
+
+
 def test_an_empty_wav_with_a_chunk_behind_is_empty_not_noise(tmp_path):
     data = bytearray(encoded(np.zeros(0), "WAV", "PCM_16") + b"LIST" + struct.pack("<I", 4) + b"INFO")
     struct.pack_into("<I", data, 4, len(data) - 8)
@@ -264,7 +270,7 @@ def test_a_cut_mp3_with_a_length_header_is_truncated(tmp_path, share):
 
 def without_length_header(mp3: bytes) -> bytes:
     first = mp3.index(b"\xff")
-    return mp3[audio._mp3_frame(mp3, first).size + first :]
+    return mp3[mp3_frame(mp3, first).size + first :]
 
 
 def test_an_mp3_that_would_be_shortened_for_want_of_a_length_is_refused(tmp_path):

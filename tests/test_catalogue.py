@@ -86,6 +86,7 @@ def test_the_facts_say_where_under_which_licence_what_to_do_and_what_to_cite(cor
     assert told["layout"] == recipe.layout
     assert told["download"]
     assert ("unverified" in told) == bool(recipe.unverified)
+    assert told.get("differs", "") == recipe.differs
     assert [text for name, text in facts(recipe) if name == "mind"] == list(recipe.warts)
     assert max(map(len, told)) <= 11  # the width of a field's name on the screen
 

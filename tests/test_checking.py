@@ -209,6 +209,7 @@ def test_ravdess_has_its_one_pair_of_identical_files_and_others_none():
         assert [same for same in names.values() if len(same) > 1] == (
             [["03-01-03-01-02-01-07", "03-01-03-01-02-02-07"]] if corpus == "ravdess" else []
         )
+    assert any("03-01-03-01-02-01-07 and 03-01-03-01-02-02-07" in wart for wart in CORPORA["ravdess"].warts)
 
 
 def test_a_corpus_without_a_list_says_which_have_one():

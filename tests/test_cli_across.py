@@ -8,6 +8,7 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from printed import last_line
@@ -189,3 +190,79 @@ def test_later_commands_know_both_sides(grid: Path, capsys: pytest.CaptureFixtur
     assert "mean of one+three" in shown.out
     assert "not rescaled" not in shown.err
     assert json.loads((grid / "runs" / cross / "config.json").read_text())["tested_on"] == "two"
+
+
+def test_all_passes_over_what_cannot_be_set_against_those_named(
+    grid: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def cached(name: str, emotions: tuple[str, ...] = ("anger", "fear", "neutral"), **how: Any) -> None:
+        made = save_manifest(grid / "manifests", manifest(name, emotions))
+        cache_features(grid / "cache", "tiny", made, **{"layers": (0, 1, 2)} | how)
+
+    cached("half", finished=20)
+    cached("lay", layers=(1, 2))
+    cached("odd", ("anger", "boredom"))
+    cached("unlisted")
+    (grid / "manifests" / "unlisted.csv").unlink()
+    skipped = [
+        "skipped: unlisted is cached for tiny but has no manifest here.",
+        "skipped: half is not cached completely for tiny.",
+        "skipped: lay has features that were made otherwise than those of two (see ser cache ls).",
+        "skipped: odd has not two emotions in common with two.",
+    ]
+    for sides in (["--train", "all", "--test", "two"], ["--train", "two", "--test", "all"]):
+        assert run(["probe", *sides, *QUICK]) == 0
+        assert capsys.readouterr().err.splitlines()[:4] == skipped
+    assert set(runs_of(grid)) == {"one+three-to-two", "two-to-one", "two-to-three"}
+
+
+def test_a_filter_that_other_runs_meet_is_no_slip(grid: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["probe", "--train", "three", "--test", "two", *QUICK]) == 0
+    assert run(["probe", "--corpus", "one", *QUICK]) == 0
+    capsys.readouterr()
+    assert run(["runs", "--test", "one", "--train", "three"]) == 0
+    assert "none is all of that" in capsys.readouterr().err
+
+
+def test_the_matrix_says_how_its_corpora_were_divided(grid: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["probe", "--train", "one", "--test", "two", *QUICK]) == 0
+    capsys.readouterr()
+    assert run(["runs", "--matrix"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "columns: tested on"
+    assert run(["probe", "--corpus", "one", "--split", "random", *QUICK]) == 0
+    assert run(["probe", "--corpus", "two", "--split", "loso", *QUICK]) == 0
+    capsys.readouterr()
+    assert run(["runs", "--matrix"]) == 0
+    assert (
+        capsys.readouterr()
+        .out.splitlines()[-1]
+        .endswith("; where both are one corpus: within it, split loso, split random (speaker-dependent)")
+    )
+    assert run(["runs", "--matrix", "--reverse"]) == 1
+    assert "has no order to reverse" in last_line(capsys)
+
+
+def test_one_training_counts_once_among_layer_weights(grid: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    heads = ["--head", "multilayer", "--epochs", "2"]
+    assert run(["probe", "--train", "one", "--test", "two", "--test", "three", *heads]) == 0
+    capsys.readouterr()
+    assert run(["layers"]) == 0
+    shown = capsys.readouterr()
+    assert shown.out.count("mean of one") == 1
+    assert "passed over" not in shown.out + shown.err
+
+
+def test_beside_runs_across_corpora_the_table_says_once_how_others_were_divided(
+    grid: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["probe", "--train", "one", "--test", "two", *QUICK]) == 0
+    assert run(["probe", "--corpus", "two", "--split", "loso", *QUICK]) == 0
+    capsys.readouterr()
+    assert run(["runs"]) == 0
+    title, _, headings, *_ = capsys.readouterr().out.splitlines()
+    assert "split within a corpus loso" in title
+    assert headings.split()[:3] == ["run", "corpus", "UA"]
+    assert run(["probe", "--train", "one", "--test", "two", "--split", "random", *QUICK]) == 0
+    capsys.readouterr()
+    assert run(["runs"]) == 0
+    assert "cross-corpus, random validation" in capsys.readouterr().out

@@ -7,13 +7,17 @@ import io
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import click
 import pytest
 from printed import last_line
+from small_grid import manifest, save_manifest
 
 from ser_cache.cli import run
+from ser_cache.corpora import CORPORA
+from ser_cache.manifest import Manifest
 
 ROOT = Path(__file__).resolve().parents[1]
 SHIPPED = ROOT / "manifests" / "cremad.csv"
@@ -47,6 +51,18 @@ def test_in_a_narrow_terminal_it_fits_too(checkout, capsys, monkeypatch):
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     assert run(["describe"]) == 0
     assert max(map(len, click.unstyle(capsys.readouterr().out).splitlines())) <= 80
+
+
+def test_the_legend_of_many_emotions_folds_in_a_terminal(empty_folder, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    made = manifest("many", emotions=CORPORA["ravdess"].emotions)
+    genders = [replace(clip, gender="female") for clip in made.utterances]
+    save_manifest(empty_folder / "manifests", Manifest("many", tuple(genders)))
+    assert run(["describe", "many"]) == 0
+    shown = click.unstyle(capsys.readouterr().out)
+    assert "sad sadness, sur surprise" in " ".join(shown.split())
+    assert max(map(len, shown.splitlines())) <= 80
 
 
 def test_what_is_described_is_the_manifest_that_is_here(checkout, capsys):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import click
 import pytest
 import soundfile
 from printed import last_line
@@ -68,6 +69,15 @@ def test_what_is_wrong_is_named_and_explained(emovo, capsys):
     assert "A copy is known" not in told.out
 
 
+def test_what_is_explained_fits_80_columns_in_a_terminal(emovo, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    soundfile.write(emovo / "dis-f1-b2.wav", tone(0.2, 300), 16_000)
+    (emovo / "dis-f1-b3.wav").unlink()
+    assert run(["manifest", "emovo", "EMOVO", "--check"]) == 3
+    assert max(map(len, click.unstyle(capsys.readouterr().out).splitlines())) <= 80
+
+
 def test_a_copy_cut_to_one_length_is_told_in_a_line(emovo, capsys):
     for path in emovo.iterdir():
         soundfile.write(path, tone(0.3, 300), 16_000)
@@ -90,6 +100,20 @@ def test_the_folder_given_last_is_checked_when_none_is_given(emovo, capsys):
     (emovo / "dis-f1-b1.wav").unlink()
     assert run(["manifest", "emovo", "--check"]) == 3
     assert "missing: dis-f1-b1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("given", [["EMOVO"], ["--listed"]])
+def test_where_nothing_can_be_written_that_is_said_before_anything_is_read(
+    given, emovo, empty_folder, capsys
+):
+    Path("taken").touch()
+    corpus = "cremad" if "--listed" in given else "emovo"
+    for folder in ("taken", "taken/below"):
+        assert run(["manifest", corpus, *given, "--manifests", folder]) == 1
+        assert last_line(capsys) == (
+            f"error: {folder} cannot be written to (Not a directory); give another folder: --manifests FOLDER"
+        )
+    assert sorted(path.name for path in empty_folder.iterdir()) == ["EMOVO", "taken"]
 
 
 def test_a_folder_of_something_else_is_one_error(emovo, empty_folder, capsys):
@@ -155,8 +179,13 @@ def test_a_clone_that_git_lfs_has_not_filled_is_told_what_to_run(empty_folder, c
             )
     assert run(["manifest", "cremad", "clone", "--check"]) == 3
     told = capsys.readouterr()
+    assert "Not fetched by Git LFS: " in told.out
     assert "git lfs pull" in told.out
     assert "2 files in AudioMP3 are passed over" in told.out
+    assert run(["manifest", "cremad", "clone"]) == 1
+    assert last_line(capsys).endswith(
+        "1001_DFA_ANG_XX.wav is a Git LFS pointer and no audio; run `git lfs pull` in its clone."
+    )
     shutil.rmtree("clone/AudioMP3")
     assert run(["manifest", "cremad", "clone", "--check"]) == 3
     assert "passed over" not in capsys.readouterr().out

@@ -261,6 +261,20 @@ def test_classes_are_matched_by_name(tmp_path):
     found = compare_runs(first, second, QUICK)
     assert found.differences[1].first == pytest.approx(found.differences[1].second)
     assert [change.setting for change in found.changes] == ["classes"]
+    assert [note.partition(";")[0] for note in found.notes if "could also answer" in note] == [
+        "the first run could also answer neutral, which no common utterance is",
+        "the second run could also answer sadness, which no common utterance is",
+    ]
+    alike = run_of(tmp_path, rows, backbone="whisper-small")
+    assert not any("could also answer" in note for note in compare_runs(first, alike, QUICK).notes)
+
+
+def test_emotions_that_were_taken_together_are_one_setting(tmp_path):
+    rows = {name: row for name, row in corpus().items() if row[1] < 2}
+    first = run_of(tmp_path, rows, emotions={"anger": ("anger",), "fear": ("fear",)})
+    second = run_of(tmp_path, rows, number=1, emotions={"anger": ("anger",), "fear": ("fear", "worry")})
+    (change,) = compare_runs(first, second, QUICK).changes
+    assert (change.setting, change.first, change.second) == ("emotions", "each a class", "fear=fear+worry")
 
 
 def test_what_differs_is_named_plainly(tmp_path):

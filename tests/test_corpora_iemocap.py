@@ -146,6 +146,7 @@ def test_the_command_says_what_is_left_out_and_that_the_recipe_is_unverified(emp
     err = capsys.readouterr().err
     assert "left out: 18 files, as the recipe says: a whole dialogue 6, frustration 6, no majority 6\n" in err
     assert "5,531 utterances expected, 30 found; 10 speakers expected, 6 found" in err
+    assert "note: unlike others' readings, the speaker is who speaks: Ses01F_impro01_M000 is the man" in err
     assert "the recipe of iemocap is not verified: the folders, names and label files" in err
     made = read_manifest(Path("manifests/iemocap.csv"))
     assert {(clip.fold, dict(clip.extra)["session"]) for clip in made.utterances} == {(n, n) for n in "123"}

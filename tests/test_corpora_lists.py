@@ -180,8 +180,16 @@ def test_aesdds_first_five_speakers_have_504_of_604_files(shared):
     assert (len(fields), len(first), len(fields) - len(first)) == (604, 504, 100)
     # Not once all of the 500 of the design: four are missing.
     assert len({(clip.speaker, clip.code, clip.sentence) for clip in first}) == 496
-    for number in ("500 is 5 actors with 20", "604 files, 504 of", "(100 clips)"):
+    for number in ("5 actors with 20", "604 files, 504 of", "(100 clips)"):
         assert number in study_named("dasaro2024").corpora["aesdd"].explanation
+
+
+def test_aesdd_lacks_the_one_file_that_others_could_not_read_and_is_met_without_its_sixth_speaker(shared):
+    listed = {PurePosixPath(name).stem for name in names(shared, "aesdd")}
+    assert "s05 (3)" not in listed
+    assert {f"s05 ({speaker})" for speaker in (1, 2, 4, 5, 6)} <= listed
+    sizes = {edition.utterances for edition in CORPORA["aesdd"].editions}
+    assert sizes == {sum("(6)" not in stem for stem in listed), len(listed) + 1}
 
 
 def test_the_speaker_01_of_aesdd_has_the_very_sentences_that_1_lacks(shared):

@@ -108,6 +108,7 @@ NAMES = {
         "OréauFR_02/m/sessn/08a01Na.wav": clip(
             "08", "N", sentence="a01N", gender="male", extra={"take": "a"}
         ),
+        "OréauFR_01/m/sessn/08a01N.wav": clip("08", "N", sentence="a01N", gender="male"),
         "OréauFR_01/m/sesss/07z03Sa.wav": clip(
             "07", "S", sentence="z03S", gender="male", extra={"take": "a"}
         ),
@@ -214,3 +215,13 @@ def test_no_name_breaks_a_recipe_and_what_it_takes_a_manifest_can_hold(path):
             assert read.gender in ("female", "male", "")
             assert [column for column, _ in read.extra] == sorted(column for column, _ in read.extra)
             assert all(text for _, text in read.extra)
+
+
+def test_emomatch_knows_the_gender_of_as_many_speakers_as_it_says():
+    recipe = CORPORA["emomatch"]
+    genders = [
+        recipe.parse(PurePosixPath(f"{number:02}_Ira_01.wav")).gender
+        for number in range(1, recipe.speakers + 1)
+    ]
+    (wart,) = (wart for wart in recipe.warts if "gender" in wart)
+    assert f"for {sum(map(bool, genders))} of the {recipe.speakers} speakers" in wart

@@ -188,6 +188,14 @@ def test_the_licence_stands_beside_what_comes_of_the_corpus(path):
     assert "http://opendatacommons.org/licenses/dbcl/1.0/" in text
 
 
+def test_more_than_half_of_the_voices_are_heard_as_neutral_as_the_page_says(ready):
+    heard = Counter(dict(utterance.extra)["voice_vote"] for utterance in ready.utterances)["neutral"]
+    assert f"(`voice_vote` of {heard:,} of the {len(ready):,})" in (ROOT / "docs" / "cremad.md").read_text(
+        encoding="utf-8"
+    )
+    assert 2 * heard > len(ready)
+
+
 # Made anew
 
 

@@ -12,7 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_up_features import EMOTIONS, Features, utterances
-from test_probing import QUICK
+from test_probing import QUICK as LONGER
 
 from ser_cache.cross_corpus import cross, cross_split, cross_split_config, validation_share
 from ser_cache.emotions import EmotionChoice
@@ -28,6 +28,8 @@ from ser_cache.splits import SplitOptions, check_split
 from ser_cache.stacks import Model
 from ser_cache.training import Sides, fit
 
+EPOCHS = 2
+QUICK = replace(LONGER, training=replace(LONGER.training, epochs=EPOCHS))
 OPTIONS = ProbeOptions(heads=("linear", "multilayer"), seeds=(0, 1), protocol=QUICK, device="cpu")
 
 
@@ -136,7 +138,7 @@ def test_several_tests_are_one_training_and_give_the_runs_of_each_alone(tmp_path
     told: list[Progress] = []
     together = across(tmp_path / "together", [A], [C, B], told=told.append)
     assert [summary.corpus for summary in together] == ["a-to-b"] * 2 + ["a-to-c"] * 2
-    assert {step.total for step in told} == {2 * 6}  # two passes of six epochs, for two tested corpora
+    assert {step.total for step in told} == {2 * EPOCHS}  # two passes, for two tested corpora
     alone = [*across(tmp_path / "alone", [A], [B]), *across(tmp_path / "alone", [A], [C])]
     for one, other in zip(together, alone, strict=True):
         assert one.folder.name == other.folder.name
@@ -166,7 +168,7 @@ def test_an_interrupted_training_goes_on_with_what_was_kept(tmp_path, monkeypatc
     monkeypatch.undo()
     told: list[Progress] = []
     resumed = across(tmp_path, [A], [B, C], told=told.append)
-    assert [step.heads for step in told] == ["multilayer"] * 6  # the linear head was kept
+    assert [step.heads for step in told] == ["multilayer"] * EPOCHS  # the linear head was kept
     for one, other in zip(resumed, across(tmp_path / "whole", [A], [B, C]), strict=True):
         for name in ("weights.safetensors", "predictions.csv"):
             assert _bytes(one, name) == _bytes(other, name)
@@ -320,7 +322,7 @@ def test_corpora_that_cannot_be_set_against_each_other_get_one_line(train, test,
 
 def test_too_few_speakers_to_validate_names_the_corpus_and_the_way_out(tmp_path):
     two = corpus("tess", 2)
-    with pytest.raises(SplitError, match=r"^tess, to find who validates: .*--split random"):
+    with pytest.raises(SplitError, match=r"^tess has 2 of the 3 speakers .*; use --split random"):
         across(tmp_path, [two], [C])
     random = replace(OPTIONS, heads=("linear",), split=SplitOptions("random"))
     (summary,) = across(tmp_path, [two], [C], random)

@@ -159,9 +159,12 @@ def test_differences_name_the_edition_that_a_manifest_is_as_large_as():
     clip = Utterance("a", "a.wav", "10", "anger", "C", "fr", 1, "0" * 64)
     clips = tuple(replace(clip, id=str(number), path=f"{number}.wav") for number in range(502))
     lines = differences(CORPORA["oreau"], Manifest("oreau", clips))
-    assert lines[0] == (
-        "434 utterances expected, 502 found, as many as version 1, before its perception test (OréauFR_01)"
-    )
+    others = [emotion for emotion in CORPORA["oreau"].emotions if emotion != "anger"]
+    assert lines == [
+        "502 utterances for 434, as many as version 1, before its perception test (OréauFR_01)",
+        "32 speakers expected, 1 found",
+        *(f"{emotion}: none found" for emotion in others),
+    ]
 
 
 def test_where_only_the_whole_number_is_known_a_class_that_is_absent_or_unknown_is_told():

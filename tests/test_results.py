@@ -475,3 +475,26 @@ def test_what_only_some_runs_have_is_read_back_and_tells_them_apart(changes):
     assert (made.run_id == small_config(corpus=made.corpus).run_id) == (not changes)
     assert made.training_corpora == changes.get("trained_on", ("emovo",))
     assert made.test_corpus == changes.get("tested_on", "emovo")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("trained_on", "emovo"),
+        ("trained_on", None),
+        ("trained_on", [1]),
+        ("tested_on", ["emovo"]),
+        ("emotions", "anger"),
+        ("emotions", None),
+        ("emotions", ["anger"]),
+        ("emotions", {"anger": "anger"}),
+        ("emotions", {"anger": ["anger", 3]}),
+    ],
+)
+def test_what_only_some_runs_have_is_refused_where_it_is_no_such_thing(tmp_path, name, value):
+    run = as_earlier_version(write(tmp_path))
+    path = run.folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {name: value}))
+    with pytest.raises(ResultsError, match=r"config\.json") as caught:
+        read_run(run.folder)
+    assert "\n" not in str(caught.value)

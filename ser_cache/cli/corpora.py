@@ -11,7 +11,7 @@ from ser_cache import settings
 from ser_cache.cli import screen
 from ser_cache.cli.delivery import as_json, deliver, delivery_options, shape_of
 from ser_cache.cli.options import root_of, where_things_live
-from ser_cache.errors import SettingsError
+from ser_cache.errors import ManifestError, SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,6 +40,7 @@ def corpora(
     Nothing is ever downloaded: --how says where a corpus is had, under which licence, what to fetch, what to
     do then, and what to cite.
     """
+    from ser_cache.corpora import CORPORA
     from ser_cache.manifest import list_manifests, read_manifest
 
     if how is not None and check:
@@ -49,7 +50,13 @@ def corpora(
     where = settings.locate(manifests=manifests)
     paths = list_manifests(where.manifests)
     if how is not None:
-        made = read_manifest(paths[how]) if how in paths else None
+        try:
+            made = read_manifest(paths[how]) if how in paths else None
+        except ManifestError as error:
+            if how not in CORPORA:
+                raise
+            screen.note(f"note: {error}")  # what its recipe says holds all the same
+            made = None
         _say_how(where, how, made)
         return
     prepared = {name: read_manifest(path) for name, path in paths.items()}
@@ -70,7 +77,7 @@ def _list(where: settings.Locations, prepared: Mapping[str, Manifest]) -> None:
     ]
     columns = {"corpus": "left", "language": "left", "complete": "right", "speakers": "right"}
     screen.table("Corpora", columns | {"title": "fold"}, known)
-    screen.say("complete: utterances of the whole corpus.")
+    screen.say_folded(_editions())
     screen.say(_unverified())
     screen.say("How to get one, and what to mind: ser corpora --how NAME\n")
     if not prepared:
@@ -94,6 +101,13 @@ def _list(where: settings.Locations, prepared: Mapping[str, Manifest]) -> None:
 def _audio(where: settings.Locations, corpus: str) -> str:
     root = root_of(where, corpus)
     return str(root) if root else "not here: ser manifest again"
+
+
+def _editions() -> str:
+    from ser_cache.corpora import CORPORA
+
+    names = (name for name, recipe in CORPORA.items() if recipe.editions)
+    return f"complete: utterances. Other sizes: {', '.join(sorted(names))}."
 
 
 def _unverified() -> str:

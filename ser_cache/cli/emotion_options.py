@@ -1,4 +1,4 @@
-"""``--emotions``: which of a corpus's emotions are classes; the option of every command that reads labels."""
+"""``--emotions``: which of a corpus's emotions are classes."""
 
 from __future__ import annotations
 

@@ -75,6 +75,8 @@ def manifest(
         raise click.UsageError(
             "--check and --listed go with neither each other nor the options of an import."
         )
+    if not check:
+        settings.demand_writable(where.manifests, "--manifests")
     if listed:
         return _write_ready(where, corpus)
     root = root or _known_root(where, corpus, check)
@@ -254,6 +256,8 @@ def _show(imported: Import, path: Path, complete: bool) -> None:
             screen.note(f"left out: {left_out}")
         if lines := differences(CORPORA[made.corpus], made):
             screen.note(f"differs from the complete corpus: {'; '.join(lines)}")
+        if differs := CORPORA[made.corpus].differs:
+            screen.note(f"note: unlike others' readings, {differs}")
         if unverified := CORPORA[made.corpus].unverified:
             screen.note(
                 f"note: the recipe of {made.corpus} is not verified: {unverified}; look at the counts"

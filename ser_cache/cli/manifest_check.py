@@ -27,7 +27,7 @@ _ADVICE: dict[Verdict, str] = {
     "header. Their lengths agree; whether the sound does, a hash cannot tell.",
     "changed": "cut, padded, or a different recording under this name: do not compare scores on them with "
     "published ones; get the originals.",
-    "unreadable": "damaged, or cut off while downloading: fetch them again.",
+    "unreadable": "each says why; what is damaged or was cut off while downloading, fetch again.",
     "pointer": "the clone has no audio yet: run `git lfs install`, then `git lfs pull` in it.",
     "missing": "not downloaded or not unpacked, or renamed.",
     "extra": "they would be listed as failed, or make a second copy, in `ser manifest`: move them away.",
@@ -61,10 +61,11 @@ def _show(check: Check, root: Path) -> None:
         {"below it": "left", "files": "right", "such as": "fold"},
         rows,
     )
-    screen.say(f"The list: {listed.origin}")
+    screen.say_folded(f"The list: {listed.origin}")
     for verdict, advice in _ADVICE.items():
         if check.of(verdict):
-            screen.say(f"{_MEANING[verdict].capitalize()}: {advice}")
+            meaning = _MEANING[verdict]
+            screen.say_folded(f"{meaning[0].upper()}{meaning[1:]}: {advice}")
         if verdict == "changed":
             _say_one_length(check)
     if check.passed_over:
@@ -81,7 +82,9 @@ def _say_one_length(check: Check) -> None:
     if clips:
         known = f" {check.listed.copies}" if check.listed.copies else ""
         seconds = samples / SAMPLE_RATE
-        screen.say(f"  {clips:,} of these are exactly {seconds:.3f} s: somebody cut or padded them.{known}")
+        screen.say_folded(
+            f"  {clips:,} of these are exactly {seconds:.3f} s: somebody cut or padded them.{known}"
+        )
 
 
 def _name(check: Check, verbose: bool) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -76,14 +76,18 @@ def cross_jobs(
     cached = summaries(where.cache)
     jobs, lacking = [], []
     for backbone in backbones:
-        there = {row.corpus: row for row in cached if row.backbone == backbone and row.corpus in whole}
+        own = [row for row in cached if row.backbone == backbone]
+        there = {row.corpus: row for row in own if row.corpus in whole}
         if absent := [name for name in explicit if name not in there]:
             lacking.append(_not_cached(where, backbone, absent[0], cached, places))
             continue
-        pools = {corpus: whole[corpus] for corpus, row in there.items() if row.complete or corpus in explicit}
+        pools = {corpus: whole[corpus] for corpus in there}
         sides = [_side(own, other, pools) for own, other in ((train, test), (test, train))]
         if ALL in (*train, *test):
-            sides = _compatible(train, sides, choice)
+            for row in own:
+                if row.corpus not in whole:
+                    screen.note(f"skipped: {row.corpus} is cached for {backbone} but has no manifest here.")
+            sides = _compatible(train, sides, explicit, there, choice)
         jobs.append(CrossJob(cross(sides[0], sides[1], choice), backbone))
     if lacking and (named or not jobs):
         raise SettingsError(lacking[0])
@@ -161,28 +165,51 @@ def _side(own: Sequence[str], other: Sequence[str], pools: dict[str, Manifest]) 
 
 
 def _compatible(
-    train: Sequence[str], sides: Sequence[list[Manifest]], choice: EmotionChoice | None
+    train: Sequence[str],
+    sides: Sequence[list[Manifest]],
+    explicit: Sequence[str],
+    cached: Mapping[str, CacheSummary],
+    choice: EmotionChoice | None,
 ) -> list[list[Manifest]]:
     """The sides without those of "all" that cannot be set against what was named; a line for each."""
-    from ser_cache.cross_corpus import shared_recordings
-    from ser_cache.emotions import absent_classes
-
     many = 0 if ALL in train else 1
-    named = sides[1 - many]
+    named = [manifest for side in sides for manifest in side if manifest.corpus in explicit]
     kept = []
     for manifest in sides[many]:
-        absent = absent_classes(manifest, choice) if choice is not None else ()
-        twin = next((other.corpus for other in named if shared_recordings(manifest, other)), "")
-        if twin:
-            screen.note(f"skipped: {manifest.corpus} has recordings of {twin}.")
-        elif absent:
-            screen.note(f"skipped: {manifest.corpus} has no {' and no '.join(absent)}.")
+        reason = "" if manifest.corpus in explicit else _obstacle(manifest, named, cached, choice)
+        if reason:
+            screen.note(f"skipped: {manifest.corpus} {reason}.")
         else:
             kept.append(manifest)
     if not kept:
         names = ", ".join(manifest.corpus for manifest in named)
         raise SplitError(f"beside {names} no corpus is cached that could be set against it; name some.")
-    return [kept, named] if many == 0 else [named, kept]
+    return [kept, sides[1]] if many == 0 else [sides[0], kept]
+
+
+def _obstacle(
+    manifest: Manifest,
+    named: Sequence[Manifest],
+    cached: Mapping[str, CacheSummary],
+    choice: EmotionChoice | None,
+) -> str:
+    """Why a corpus cannot be set against those named, as the rest of a sentence; empty if it can."""
+    from ser_cache.cross_corpus import shared_recordings
+    from ser_cache.emotions import absent_classes
+
+    row, other = cached[manifest.corpus], cached[named[0].corpus]
+    if not row.complete:
+        return f"is not cached completely for {row.backbone}"
+    if row.fingerprint and other.fingerprint and row.fingerprint.digest != other.fingerprint.digest:
+        return f"has features that were made otherwise than those of {other.corpus} (see ser cache ls)"
+    if twin := next((one.corpus for one in named if shared_recordings(manifest, one)), ""):
+        return f"has recordings of {twin}"
+    if choice is not None:
+        absent = absent_classes(manifest, choice)
+        return f"has no {' and no '.join(absent)}" if absent else ""
+    if len(set(manifest.emotions).intersection(*(one.emotions for one in named))) < 2:
+        return f"has not two emotions in common with {', '.join(one.corpus for one in named)}"
+    return ""
 
 
 def _not_cached(

@@ -28,6 +28,7 @@ def show_matrices(runs: Sequence[Run], score: str, stale: Collection[Path]) -> N
     from ser_cache.results import summarise
 
     groups: dict[_Key, dict[tuple[str, str], list[Run]]] = {}
+    within: set[str] = set()
     for run in runs:
         if run.folder not in stale:
             cell = ("+".join(run.config.training_corpora), run.config.test_corpus)
@@ -37,6 +38,7 @@ def show_matrices(runs: Sequence[Run], score: str, stale: Collection[Path]) -> N
             continue  # nothing is set against another corpus
         tested = sorted({test for _, test in cells})
         newest = {cell: max(found, key=lambda run: run.recency) for cell, found in cells.items()}
+        within |= {_split(run) for run in newest.values() if not run.config.tested_on}
         rows = [
             (
                 trained,
@@ -52,7 +54,8 @@ def show_matrices(runs: Sequence[Run], score: str, stale: Collection[Path]) -> N
         title = f"{SCORES[score]} of {backbone}, {head}, layer {layers}, {protocol}: {', '.join(classes)}"
         screen.table(title, {"trained on": "fold"} | dict.fromkeys(tested, "right"), rows)
         _say_crowded(cells, newest)
-    screen.say(f"{PERCENT}\ncolumns: tested on; where both are one corpus: held-out speakers of it")
+    inside = f"; where both are one corpus: within it, {', '.join(sorted(within))}" if within else ""
+    screen.say(f"{PERCENT}\ncolumns: tested on{inside}")
 
 
 def _key(run: Run) -> _Key:
@@ -60,6 +63,14 @@ def _key(run: Run) -> _Key:
 
     config = run.config
     return config.backbone, config.head, layers_text(config.layers), protocol_name(run), config.classes
+
+
+def _split(run: Run) -> str:
+    """How a run within a corpus divides it, since not every way holds its speakers out."""
+    from ser_cache.results.query import split_text
+
+    kind = run.config.split["kind"]
+    return f"split {split_text(run.config.split)}{' (speaker-dependent)' if kind == 'random' else ''}"
 
 
 def _say_crowded(cells: dict[tuple[str, str], list[Run]], newest: dict[tuple[str, str], Run]) -> None:

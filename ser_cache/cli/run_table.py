@@ -91,6 +91,7 @@ def table_of(runs: Sequence[Run], score: str = "macro_f1", stale: Collection[Pat
         score: the one that the interval is of, which stands beside it.
         stale: folders of the runs that have a newer one of the same choices on other data.
     """
+    from ser_cache.cross_corpus import KIND
     from ser_cache.emotions import emotions_text
     from ser_cache.results import summarise
     from ser_cache.results.finding import short_digits
@@ -120,11 +121,17 @@ def table_of(runs: Sequence[Run], score: str = "macro_f1", stale: Collection[Pat
     if _implied(cells["layers"], list(zip(cells["backbone"], cells["head"], strict=True))):
         del cells["layers"]
         shared.pop("layers", None)
-    if any(run.config.tested_on for run in runs) and _implied(cells["folds"], cells["split"]):
-        del cells[
-            "folds"
-        ]  # beside runs within a corpus there is no room to say twice that theirs are several
+    across = [bool(run.config.tested_on) for run in runs]
+    if any(across) and _implied(cells["folds"], cells["split"]):
+        # Beside runs within a corpus there is no room to say twice that theirs are several.
+        del cells["folds"]
         shared.pop("folds", None)
+    if len(set(across)) == 2 and _implied(cells["split"], across):
+        # Nor to say of each whether it is across corpora, which its corpus says.
+        shared["split within a corpus"] = cells["split"][across.index(False)]
+        if unusual := cells["split"][across.index(True)].removeprefix(KIND).strip(", "):
+            shared["across corpora"] = unusual
+        del cells["split"]
     if len(runs) == 1:
         shared |= {"folds": about["folds"](runs[0])}
         shared = {heading: shared[heading] for heading in ("split", "protocol", "seeds", "folds")}

@@ -96,6 +96,8 @@ def runs(
             "--matrix is a table of many runs; for other programs, --format csv says of each "
             "run what it was trained and tested on."
         )
+    if matrix and reverse:
+        raise click.UsageError("--matrix has no order to reverse: leave out --reverse.")
     if matrix:
         return _matrix(folder, wanted, key)
     if run is None:

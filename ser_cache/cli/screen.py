@@ -81,7 +81,7 @@ def section(one: Section) -> None:
     else:
         say(f"{one.title}\n")
     for line in one.notes:
-        say(line)
+        (say_folded if one.rows else say)(line)  # without rows they are commands, to be copied
     if one.notes or not one.rows:  # a table alone has an empty line below it
         say("")
 

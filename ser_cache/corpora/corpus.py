@@ -117,6 +117,8 @@ class Corpus:
             to report, so ``parse`` returns it rather than None.
         layout: how the files are named, with an example.
         warts: what else is worth knowing before using it, a sentence or two each.
+        differs: where this recipe reads names otherwise than others do, and what follows; as sentences, said
+            whenever a manifest is made. Empty where it does not.
         download: what to fetch from the source, and what to ask for first.
         unverified: what the recipe rests on, where neither a copy of the corpus nor an official list of its
             files could be read here; empty for a recipe that was checked against real names.
@@ -140,6 +142,7 @@ class Corpus:
     parse: Callable[[PurePosixPath], Fields | NoClip | None] = field(repr=False)
     layout: str
     warts: tuple[str, ...] = ()
+    differs: str = ""
     download: str = ""
     unverified: str = ""
     size: int = 0

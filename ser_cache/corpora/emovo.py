@@ -52,6 +52,12 @@ CORPUS = Corpus(
     speakers=6,
     parse=_parse,
     layout="names such as dis-f1-b1.wav (emotion, speaker, sentence), in folders f1 to m3; 48 kHz stereo.",
-    warts=("Its 14 sentences are the same in every emotion, so a split by speakers has them on every side.",),
+    warts=(
+        "Its 14 sentences are the same in every emotion, so a split by speakers has them on every side.",
+        (
+            "Two names, tri-f3-n1 and tri-f3-n2, are one recording in the copy read here (ser audit finds "
+            "it): one sentence of the two is missing."
+        ),
+    ),
     download="the archive linked on the page, or a mirror",
 )

@@ -48,11 +48,15 @@ CORPUS = Corpus(
     ),
     warts=(
         (
-            "The folder says who speaks: by that list, the files in Female02 are called fm01 like those in "
-            "Female01. In one folder, 80 clips overwrite 80 others, which leaves 499 (as others have had) "
+            "Unpacked into one folder, 80 clips overwrite 80 others, which leaves 499 (as others have had) "
             "and one actress for two."
         ),
         "The clips come from a television series, so that what else is heard may go with the emotion.",
+    ),
+    differs=(
+        "the folder says who speaks, where it is called Female01 and so on: by the list that this recipe "
+        "rests on, the files in Female02 are named fm01 like those in Female01. Who reads the names alone "
+        "counts five speakers."
     ),
     download="what the author sends",
     unverified=(

@@ -91,10 +91,6 @@ CORPUS = Corpus(
             '"frustration".'
         ),
         (
-            "Ses01F_impro01_M000 is spoken by the man of session 1: the F before is who wore the markers. "
-            "EmoBox and others read the speaker from there, which puts both voices under each name."
-        ),
-        (
             "The fold column holds the session, so that --split column tests each session in turn, as SUPERB "
             "does. Here the next session validates; SUPERB takes a fifth of the training clips, whose "
             "speakers it trains on."
@@ -103,6 +99,11 @@ CORPUS = Corpus(
             "Scripted dialogues are the same in every session: what is said gives the label away (column "
             "spoken)."
         ),
+    ),
+    differs=(
+        "the speaker is who speaks: Ses01F_impro01_M000 is the man of session 1 (Ses01M), and the F before "
+        "is who wore the markers. EmoBox's script takes Ses01F, which puts both voices under each name. "
+        "Splits by session are the same either way, splits by speaker are not."
     ),
     download=(
         "the full release, once the form is signed; unpack it and give the folder that holds Session1 to "

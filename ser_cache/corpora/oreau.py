@@ -6,7 +6,7 @@ from pathlib import PurePosixPath
 from ser_cache.corpora.corpus import Corpus, Edition, Fields, NoClip
 from ser_cache.corpora.lookalikes import EMODB_CODES, OREAU_CODES, could_be_emodb, in_oreau_folder
 
-_NAME = re.compile(r"(?P<speaker>\d{2})(?P<sentence>[az]\d{2})(?P<code>[A-Z])(?P<take>[a-z])")
+_NAME = re.compile(r"(?P<speaker>\d{2})(?P<sentence>[az]\d{2})(?P<code>[A-Z])(?P<take>[a-z]?)")
 
 # From the folders f and m.
 _WOMEN = frozenset({"10", "11", "13", "21", "24", "37", "42"})
@@ -31,7 +31,7 @@ def _parse(path: PurePosixPath) -> Fields | NoClip | None:
         # Each emotion has sentences of its own, all numbered from a01.
         sentence=sentence + code,
         gender="female" if speaker in _WOMEN else "male",
-        extra=(("take", match["take"]),),
+        extra=(("take", match["take"]),) if match["take"] else (),
     )
 
 
@@ -74,6 +74,10 @@ CORPUS = Corpus(
             "The archive holds two versions side by side: OréauFR_01 with all 502 clips, and OréauFR_02 with "
             "the 434 whose emotion listeners recognised. Give the folder of one. Choosing clips by what "
             "listeners recognised makes the task easier."
+        ),
+        (
+            "Only the names of version 2 were seen here. Those of version 1 are read alike, as published "
+            "code reads them, with or without the letter of the take."
         ),
         (
             "The sentences were written for each emotion (a01 to a13 of one have other words than of "

@@ -64,7 +64,10 @@ CORPUS = Corpus(
     ),
     warts=(
         "Song (03-02-) and video are other data of the same actors; they are listed, and not taken.",
-        "One pair of files has identical bytes in the official release.",
+        (
+            "One pair of files has identical bytes in the official release: 03-01-03-01-02-01-07 and "
+            "03-01-03-01-02-02-07."
+        ),
         "Its two sentences are the same in every emotion, so a split by speakers has them on every side.",
     ),
     download="Audio_Speech_Actors_01-24.zip",

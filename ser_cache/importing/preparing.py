@@ -167,13 +167,17 @@ def _demand_unique_ids(clips: Sequence[Utterance]) -> None:
 def differences(corpus: Corpus, manifest: Manifest) -> list[str]:
     """What sets a manifest apart from the complete corpus, a readable line each; empty when nothing does."""
     lines = []
-    if len(manifest) != corpus.utterances:
-        edition = corpus.edition_of(len(manifest))
-        known = f", as many as {edition.name}" if edition else ""
-        lines.append(f"{corpus.utterances:,} utterances expected, {len(manifest):,} found{known}")
+    edition = corpus.edition_of(len(manifest))
+    if edition:
+        lines.append(f"{len(manifest):,} utterances for {corpus.utterances:,}, as many as {edition.name}")
+    elif len(manifest) != corpus.utterances:
+        lines.append(f"{corpus.utterances:,} utterances expected, {len(manifest):,} found")
     if len(manifest.speakers) != corpus.speakers:
         lines.append(f"{corpus.speakers} speakers expected, {len(manifest.speakers)} found")
     counts = Counter(utterance.emotion for utterance in manifest.utterances)
+    if edition:  # what is expected of its classes is known of the whole number alone
+        missing = sorted(set(corpus.emotions) - counts.keys())
+        return lines + [f"{emotion}: none found" for emotion in missing]
     for emotion in sorted(set(corpus.emotions) | counts.keys()):
         expected, found = corpus.expected.get(emotion, 0), counts[emotion]
         if corpus.expected and expected != found:

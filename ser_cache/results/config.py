@@ -112,10 +112,13 @@ class RunConfig:
             protocol=dict(values["protocol"]),
             seeds=tuple(values["seeds"]),
             data=RunData(**values["data"]),
-            emotions={name: tuple(members) for name, members in values.get("emotions", {}).items()},
+            emotions={name: tuple(members) for name, members in dict(values.get("emotions", {})).items()},
             trained_on=tuple(values.get("trained_on", ())),
             tested_on=values.get("tested_on", ""),
         )
+        # Text is a sequence too, and would be read as its letters.
+        if not all(isinstance(v, list | tuple) for v in (values.get("trained_on", ()), *_members(values))):
+            raise TypeError("corpora and emotions that are lists")
         texts = [config.corpus, config.backbone, config.head, config.split["kind"], config.protocol["name"]]
         texts += [config.tested_on, *config.trained_on, *(e for m in config.emotions.values() for e in m)]
         if not all(isinstance(text, str) for text in (*texts, *config.classes, *vars(config.data).values())):
@@ -133,6 +136,11 @@ class RunConfig:
     def run_id(self) -> str:
         """The name of the folder: corpus, backbone, head, and ten digits of the configuration's hash."""
         return self.prefix + sha256_of_value(self.to_json())[:10]
+
+
+def _members(values: Mapping[str, Any]) -> list[Any]:
+    """The emotions of each class, as a file has them."""
+    return list(dict(values.get("emotions", {})).values())
 
 
 def manifest_digest(utterances: Iterable[Utterance]) -> str:

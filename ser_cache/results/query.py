@@ -108,7 +108,7 @@ def select(runs: Sequence[Run], wanted: Wanted, stale: Collection[Path] = ()) ->
             accepted = {_known_as(kind, name, known) for name in names}
             chosen = [run for run in chosen if value(run) in accepted]
     if wanted.trained_on:
-        known = {corpus for run in chosen for corpus in run.config.training_corpora}
+        known = {corpus for run in runs for corpus in run.config.training_corpora}
         trained = {_known_as("training corpus", name, known) for name in wanted.trained_on}
         chosen = [run for run in chosen if trained & set(run.config.training_corpora)]
     if wanted.layers:
