@@ -13,6 +13,7 @@ from printed import last_line
 
 from ser_cache.audit import CHECKS, CUES
 from ser_cache.cli import run
+from ser_cache.manifest import read_manifest
 
 LOSO = ["audit", "--split", "loso"]
 
@@ -226,3 +227,24 @@ def test_real_corpora_get_the_verdicts_that_docs_say(
             "emodb": [[]],
         }[corpus]
     )
+
+
+def test_chosen_emotions_alone_are_audited_and_what_is_measured_is_kept_whole(
+    made: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    all_emotions = sorted({u.emotion for u in read_manifest(Path("manifests/made.csv")).utterances})
+    two = ",".join(all_emotions[:2])
+    assert run([*LOSO, "--emotions", two, "--json", "found.json"]) == 0
+    (report,) = json.loads(Path("found.json").read_text(encoding="utf-8"))["corpora"]
+    assert report["utterances"] < 48
+    told = capsys.readouterr()
+    assert f"made: 48 utterances: {report['utterances']} of the 2 emotions" in told.err + told.out
+    monkeypatch.delattr("ser_cache.audit.measurements.read_original")  # nothing is left to be decoded
+    assert run(LOSO) == 0
+
+
+def test_an_audit_of_emotions_that_a_corpus_lacks_is_refused(
+    made: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run([*LOSO, "--corpus", "made", "--emotions", "boredom,guilt"]) == 1
+    assert "made has no boredom and no guilt; it has anger 12" in last_line(capsys)

@@ -11,6 +11,7 @@ import click
 
 from ser_cache import settings
 from ser_cache.cli import screen
+from ser_cache.cli.emotion_options import chosen_emotions, emotions_option, with_emotions
 from ser_cache.cli.options import FILE, chosen_manifests, root_of, where_things_live
 from ser_cache.cli.splitting import chosen_split, split_options
 from ser_cache.errors import SettingsError
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     short_help="Find leaks between the sides of a split.",
 )
 @click.option("--corpus", "corpora", multiple=True, help="Repeatable [default: all with a manifest].")
+@emotions_option
 @split_options
 @click.option("--strict", is_flag=True, help="Exit with status 1 if there is any risk.")
 @click.option("--json", "json_file", type=FILE, help="Write everything that was found to this file, too.")
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
 @where_things_live("manifests")
 def audit(
     corpora: tuple[str, ...],
+    emotions: str | None,
     strict: bool,
     json_file: Path | None,
     no_audio: bool,
@@ -62,16 +65,19 @@ def audit(
     chosen, _ = chosen_split(split)
     options = AuditOptions(split=chosen)
     reports: list[Report] = []
+    whole = {manifest.corpus: manifest for manifest in chosen_manifests(where, corpora)}
+    audited = with_emotions([*whole.values()], chosen_emotions(emotions), named=bool(corpora))
 
     def audit_one(manifest: Manifest) -> int:
-        measured, status = _measured(where, manifest, jobs) if not no_audio else ({}, 0)
+        # of all clips, whatever the emotions: what is kept for the corpus is for any choice of them
+        measured, status = _measured(where, whole[manifest.corpus], jobs) if not no_audio else ({}, 0)
         with screen.bar(f"checking {manifest.corpus}", _checks()) as bar:
             report = audit_corpus(manifest, measured, options, bar.update)
         _show(report)
         reports.append(report)
         return status
 
-    status = screen.each(chosen_manifests(where, corpora), lambda manifest: manifest.corpus, audit_one)
+    status = screen.each(audited, lambda manifest: manifest.corpus, audit_one)
     if json_file is not None:
         from ser_cache.audit.auditing import FORMAT
 
