@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 
 from ser_cache.errors import ManifestError, SettingsError, UnknownNameError
 from ser_cache.manifest import CANONICAL_EMOTIONS, Manifest
@@ -214,3 +215,24 @@ def emotions_text(classes: Mapping[str, Sequence[str]]) -> str:
         name if list(members) == [name] else f"{name}={'+'.join(members)}"
         for name, members in sorted(classes.items())
     )
+
+
+_LIKENESS = 0.8  # of difflib's ratio, one letter in eight; "calm" and "clam", both words, stand at 0.75
+    0.8  # of difflib's ratio: one letter in eight; "calm" and "clam" stand at 0.75, and are both words
+)
+
+
+def likely_slips(manifest: Manifest) -> dict[str, tuple[int, str]]:
+    """Emotions that are none of the usual ones and written nearly like one, or like a commoner one here.
+
+    Returns:
+        Emotion to how many clips have it and what was probably meant.
+    """
+    counts = Counter(utterance.emotion for utterance in manifest.utterances)
+    found = {}
+    for emotion in sorted(counts.keys() - set(CANONICAL_EMOTIONS)):
+        others = [other for other in counts if counts[other] > counts[emotion]]
+        nearest = get_close_matches(emotion, [*CANONICAL_EMOTIONS, *others], n=1, cutoff=_LIKENESS)
+        if nearest:
+            found[emotion] = (counts[emotion], nearest[0])
+    return found

@@ -16,6 +16,7 @@ from ser_cache.emotions import (
     choose_emotions,
     common_emotions,
     emotions_text,
+    likely_slips,
 )
 from ser_cache.errors import ManifestError, SettingsError, UnknownNameError
 from ser_cache.manifest import Manifest, validate
@@ -150,3 +151,23 @@ def test_a_slip_is_not_taken_for_an_emotion_that_a_corpus_lacks():
         check_known(choice, [manifest("anger", "calm")])
     check_known(EmotionChoice.parse("anger,neutral=neutral+calm"), [manifest("anger", "neutral")])
     check_known(EmotionChoice.parse("anger,bliss"), [manifest("anger", "bliss")])
+
+
+@pytest.mark.parametrize(
+    ("emotions", "slips"),
+    [
+        (("anger", "fear"), {}),
+        (("anger", "fear", "excitement"), {}),
+        (("hapiness", "happiness"), {"hapiness": (4, "happiness")}),
+        (("anger", "digust"), {"digust": (4, "disgust")}),
+        (("angry", "neutral"), {"angry": (4, "anger")}),
+    ],
+)
+def test_an_emotion_written_nearly_like_a_usual_one_is_a_likely_slip(emotions, slips):
+    assert likely_slips(manifest(*emotions)) == slips
+
+
+def test_of_two_unusual_emotions_written_alike_the_rarer_is_the_likely_slip():
+    common, rare = manifest("excitement", "anger"), manifest("excitment")
+    rows = (*common.utterances, *(replace(u, id=f"z{u.id}") for u in rare.utterances[:2]))
+    assert likely_slips(Manifest("toy", rows)) == {"excitment": (2, "excitement")}

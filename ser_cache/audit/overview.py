@@ -70,7 +70,10 @@ def emotion_rows(facts: Facts) -> tuple[EmotionRow, ...]:
 
 
 def shared_counts(facts: Facts) -> dict[str, dict[str, int]]:
-    """How many distinct speakers, sentences and recordings stand on both of two sides in some fold."""
+    """How many distinct speakers, sentences and recordings stand on both of two sides in some fold.
+
+    Without sentences where the manifest names none: none shared would be a claim that nobody can make.
+    """
     names = {
         "speakers": {utterance.id: utterance.speaker for utterance in facts.utterances},
         "sentences": {
@@ -81,6 +84,7 @@ def shared_counts(facts: Facts) -> dict[str, dict[str, int]]:
     return {
         what: {"-".join(sides): len(counts) for sides, counts in facts.shared(name_of).items()}
         for what, name_of in names.items()
+        if name_of or what != "sentences"
     }
 
 

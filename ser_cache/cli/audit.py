@@ -195,6 +195,8 @@ def _show_shared(report: Report) -> None:
     several = " of some fold" if len(report.facts.splits) > 1 else ""
     headings = {pair.replace("-", " & "): "right" for pair in pairs}
     screen.table(f"On both sides{several}", {"": "left", **headings}, rows)
+    if "sentences" not in report.shared:
+        screen.say_folded("sentences: the manifest names none, so whether sides share them is unknown.")
 
 
 def _show_cues(report: Report) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from ser_cache import settings
+from ser_cache.cli import screen
 from ser_cache.errors import SettingsError, UnknownNameError
 
 if TYPE_CHECKING:
@@ -60,12 +61,32 @@ def chosen_manifests(where: Locations, corpora: Sequence[str]) -> list[Manifest]
         raise SettingsError(
             f"there are no manifests in {where.manifests}; begin with: ser manifest CORPUS ROOT"
         )
-    return [read_manifest(paths[name]) for name in dict.fromkeys(corpora) or paths]
+    found = [read_manifest(paths[name]) for name in dict.fromkeys(corpora) or paths]
+    for manifest in found:
+        _doubt_emotions(manifest)
+    return found
+
+
+def _doubt_emotions(manifest: Manifest) -> None:
+    """Say where an emotion looks like a slip for another, as it would be a class of its own."""
+    from ser_cache.emotions import likely_slips
+
+    for emotion, (clips, meant) in likely_slips(manifest).items():
+        screen.note(
+            f"warning: {manifest.corpus}: {screen.count(clips, 'clip')} with the emotion {emotion!r}, which "
+            f"is a class of its own; if {meant!r} is meant, correct the manifest, which needs no extraction"
+        )
 
 
 def _how_to_prepare(corpus: str) -> str:
     from ser_cache.corpora import CORPORA
+    from ser_cache.official import ready_corpora
 
+    if corpus in ready_corpora():
+        return (
+            f"Prepare it with: ser manifest {corpus} ROOT (or, without its audio: "
+            f"ser manifest {corpus} --listed)"
+        )
     if corpus in CORPORA:
         return f"Prepare it with: ser manifest {corpus} ROOT"
     return f"Prepare one of your own with: ser manifest {corpus} ROOT --table FILE (or --pattern)"

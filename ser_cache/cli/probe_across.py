@@ -71,8 +71,8 @@ def cross_jobs(
     _check_sides(train, test)
     explicit = [name for name in (*train, *test) if name != ALL]
     whole = {m.corpus: m for m in chosen_manifests(where, () if ALL in (*train, *test) else explicit)}
-    if explicit:
-        whole |= {manifest.corpus: manifest for manifest in chosen_manifests(where, explicit)}
+    if absent := [name for name in explicit if name not in whole]:
+        chosen_manifests(where, absent)  # raises, and says how to prepare it
     cached = summaries(where.cache)
     jobs, lacking = [], []
     for backbone in backbones:
