@@ -218,8 +218,6 @@ def emotions_text(classes: Mapping[str, Sequence[str]]) -> str:
 
 
 _LIKENESS = 0.8  # of difflib's ratio, one letter in eight; "calm" and "clam", both words, stand at 0.75
-    0.8  # of difflib's ratio: one letter in eight; "calm" and "clam" stand at 0.75, and are both words
-)
 
 
 def likely_slips(manifest: Manifest) -> dict[str, tuple[int, str]]:
