@@ -16,6 +16,7 @@ from datetime import datetime
 from pathlib import Path
 
 from ser_cache.errors import CacheError, LockedError
+from ser_cache.files import make_folder
 from ser_cache.store.part import NO_SPACE, write_error
 
 LOCK_FILE = ".lock"
@@ -40,7 +41,7 @@ def folder_lock(folder: Path, *, enabled: bool = True) -> Iterator[None]:
     """
     path = folder / LOCK_FILE
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         descriptor = _acquire(path) if enabled else None
     except OSError as error:
         raise write_error(folder, error) from error
