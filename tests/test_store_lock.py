@@ -12,8 +12,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from ser_cache.errors import CacheError, LockedError
-from ser_cache.store import folder_lock
+from ser_cache.errors import CacheError, DamagedPartError, LockedError, StaleCacheError, VanishedPartError
+from ser_cache.store import folder_lock, naming_the_writer
 
 HOLDER = """
 import sys, time
@@ -106,3 +106,22 @@ def test_a_folder_deleted_by_hand_does_not_let_two_writers_in(tmp_path):
     second.__exit__(None, None, None)
     with folder_lock(folder):
         pass
+
+
+def test_a_part_that_vanishes_while_somebody_writes_is_that_ones_doing(tmp_path, holder):
+    folder = tmp_path / "corpus"
+    with pytest.raises(LockedError, match=f"is being written by process {holder.pid} on"):
+        with naming_the_writer(folder):
+            raise VanishedPartError("part-0000.h5 is not there any more")
+    with pytest.raises(VanishedPartError), naming_the_writer(folder, enabled=False):
+        raise VanishedPartError("part-0000.h5 is not there any more")
+    holder.send_signal(signal.SIGKILL)
+    holder.wait()
+    with pytest.raises(VanishedPartError), naming_the_writer(folder):
+        raise VanishedPartError("part-0000.h5 is not there any more")
+
+
+@pytest.mark.parametrize("kind", [CacheError, DamagedPartError, StaleCacheError])
+def test_what_is_wrong_with_a_part_itself_is_not_blamed_on_who_writes(tmp_path, kind):
+    with folder_lock(tmp_path), pytest.raises(kind, match="the part's own"), naming_the_writer(tmp_path):
+        raise kind("the part's own")

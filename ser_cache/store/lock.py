@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 
-from ser_cache.errors import CacheError, LockedError
+from ser_cache.errors import CacheError, LockedError, VanishedPartError
 from ser_cache.files import make_folder
 from ser_cache.store.part import NO_SPACE, write_error
 
@@ -81,6 +81,31 @@ def require_unlocked(folder: Path) -> None:
         return
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def naming_the_writer(folder: Path, *, enabled: bool = True) -> Iterator[None]:
+    """Name who is writing to a folder where a part has vanished meanwhile.
+
+    A merge takes parts away from under whoever looks at them without the lock. Not for the holder of the
+    lock, who would be told of itself.
+
+    Args:
+        folder: ``<cache>/<backbone>/<corpus>``; it need not exist.
+        enabled: False does nothing, for file systems that cannot lock (``--no-lock``).
+
+    Raises:
+        LockedError: instead of a VanishedPartError, while another process holds the folder.
+    """
+    try:
+        yield
+    except VanishedPartError as error:
+        if enabled:
+            try:
+                require_unlocked(folder)
+            except LockedError as locked:
+                raise locked from error
+        raise
 
 
 def require_writable(folder: Path) -> None:
