@@ -110,9 +110,9 @@ def test_a_folder_deleted_by_hand_does_not_let_two_writers_in(tmp_path):
 
 def test_a_part_that_vanishes_while_somebody_writes_is_that_ones_doing(tmp_path, holder):
     folder = tmp_path / "corpus"
-    with pytest.raises(LockedError, match=f"is being written by process {holder.pid} on"):
-        with naming_the_writer(folder):
-            raise VanishedPartError("part-0000.h5 is not there any more")
+    named = f"is being written by process {holder.pid} on"
+    with pytest.raises(LockedError, match=named), naming_the_writer(folder):
+        raise VanishedPartError("part-0000.h5 is not there any more")
     with pytest.raises(VanishedPartError), naming_the_writer(folder, enabled=False):
         raise VanishedPartError("part-0000.h5 is not there any more")
     holder.send_signal(signal.SIGKILL)
