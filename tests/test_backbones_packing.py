@@ -6,6 +6,7 @@ The flags exist without a GPU, so this runs anywhere; it says nothing of what a 
 import subprocess
 import sys
 import types
+from contextlib import nullcontext
 
 import pytest
 import small_models
@@ -13,7 +14,7 @@ import torch
 
 from ser_cache.backbones import packing
 from ser_cache.backbones.loading import BackboneOptions, load
-from ser_cache.backbones.packing import exact_float32
+from ser_cache.backbones.packing import exact_float32, require_exact_environment
 from ser_cache.errors import BackboneError
 
 CUDA = torch.device("cuda")
@@ -131,6 +132,16 @@ def test_an_environment_that_rounds_is_refused(tmp_path, monkeypatch, variable):
     monkeypatch.setenv(variable, "BF16")
     with pytest.raises(BackboneError, match=f"{variable}=BF16 would round the features"):
         load(str(model), BackboneOptions(device="cpu"))
+
+
+@pytest.mark.parametrize(("value", "rounds"), [("", False), ("0", False), ("1", True)])
+def test_an_environment_that_rounds_on_a_gpu_is_refused_there_alone(monkeypatch, value, rounds):
+    monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", value)
+    require_exact_environment(torch.device("cpu"))
+    require_exact_environment(torch.device("cpu"))
+    refusal = pytest.raises(BackboneError, match=r"NVIDIA_TF32_OVERRIDE=1 .* unset it")
+    with refusal if rounds else nullcontext():
+        require_exact_environment(CUDA)
 
 
 def test_other_devices_keep_their_flags():

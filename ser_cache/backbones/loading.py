@@ -141,7 +141,7 @@ def load(model: str, options: BackboneOptions | None = None) -> Extractor:
     from ser_cache.backbones.whisper import WhisperExtractor
 
     device = devices.choose_device(options.device)
-    require_exact_environment()
+    require_exact_environment(device)
     encoder = weights.load_encoder(checkpoint, FAMILIES[family], family)
     identity = _identity(checkpoint, family, normalise, options, weights.digest(encoder))
     provenance = {
