@@ -138,7 +138,6 @@ def test_an_environment_that_rounds_is_refused(tmp_path, monkeypatch, variable):
 def test_an_environment_that_rounds_on_a_gpu_is_refused_there_alone(monkeypatch, value, rounds):
     monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", value)
     require_exact_environment(torch.device("cpu"))
-    require_exact_environment(torch.device("cpu"))
     refusal = pytest.raises(BackboneError, match=r"NVIDIA_TF32_OVERRIDE=1 .* unset it")
     with refusal if rounds else nullcontext():
         require_exact_environment(CUDA)

@@ -83,7 +83,7 @@ def exact_float32(device: torch.device) -> AbstractContextManager[None]:
 def require_exact_environment(device: torch.device) -> None:
     """Refuse a variable of the environment that makes a library round, which no flag of torch overrules.
 
-    oneDNN reads its own when torch is imported, cuBLAS and cuDNN theirs at their first use, so that they cannot
+    oneDNN reads its own when torch is imported, cuBLAS and cuDNN theirs at their first use, so that it cannot
     be set right from here.
 
     Raises:
