@@ -240,17 +240,28 @@ def test_a_clip_that_does_not_fit_alone_fails_by_name_and_says_what_to_do(folder
     assert "--max-seconds, or extract with --device cpu." in report.failed["clip0002"]
 
 
-def test_a_file_that_does_not_fit_into_memory_when_decoded_fails_alone(folder, corpus):
+@pytest.mark.parametrize(
+    "error", [MemoryError(), RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")]
+)
+def test_a_file_that_does_not_fit_into_memory_when_decoded_fails_alone(folder, corpus, error):
     largest = sorted(corpus.audio)[1]
 
     def read(path: Path):
         if path.stem == largest:
-            raise MemoryError
+            raise error
         return corpus.read(path)
 
     report = run(corpus, folder, read=read)
     assert list(report.failed) == [largest]
     assert "does not fit into memory when it is decoded" in report.failed[largest]
+
+
+def test_any_other_error_in_loading_keeps_its_traceback(folder, corpus):
+    def read(path: Path):
+        raise RuntimeError("a bug")
+
+    with pytest.raises(RuntimeError, match="a bug"):
+        run(corpus, folder, read=read)
 
 
 def test_any_other_error_of_a_model_keeps_its_traceback(folder, corpus):
