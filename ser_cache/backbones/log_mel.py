@@ -84,8 +84,7 @@ class LogMel:
                 center=False,
                 return_complex=True,
             )
-            # A product with the conjugate, because abs() would take roots only to square them: 7 times as
-            # long.
+            # A product with the conjugate: abs() would take roots only to square them, 7 times as long.
             power = self._filters @ (spectrum * spectrum.conj()).real
         levels = power.clamp(min=_SMALLEST_POWER).log10()
         floor = float(levels.max()) - _RANGE
