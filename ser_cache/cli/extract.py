@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from ser_cache.backbones.loading import BackboneOptions
-    from ser_cache.extraction import ExtractionOptions
+    from ser_cache.extraction import ExtractionOptions, ExtractionPlan
     from ser_cache.extraction.planning import Outlined
     from ser_cache.manifest import Manifest
 
@@ -240,16 +240,13 @@ def _what_stops_all(
     Empty if any can: what stops the others is then said when their turn comes, but for a disk that cannot
     hold them all, which is said now.
     """
-    from ser_cache.extraction import choose_folder, demand_root, plan
-    from ser_cache.store import naming_the_writer
+    from ser_cache.extraction import demand_root
 
     reasons: dict[str, CacheError | SettingsError] = {}
     needed, free = 0, 0
     for manifest, root in jobs:
         try:
-            folder = choose_folder(where.cache, manifest.corpus, outline, options)
-            with naming_the_writer(folder, enabled=options.lock):
-                planned = plan(outline, manifest.utterances, folder, options)
+            planned = _plan_of(manifest, outline, options, where)
             if planned.todo:
                 demand_root(root, manifest.corpus)
                 planned.require_writable(lock=options.lock)
@@ -268,6 +265,17 @@ def _what_stops_all(
     return {}
 
 
+def _plan_of(
+    manifest: Manifest, outline: Outlined, options: ExtractionOptions, where: settings.Locations
+) -> ExtractionPlan:
+    from ser_cache.extraction import choose_folder, plan
+    from ser_cache.store import naming_the_writer
+
+    folder = choose_folder(where.cache, manifest.corpus, outline, options)
+    with naming_the_writer(folder, enabled=options.lock):
+        return plan(outline, manifest.utterances, folder, options)
+
+
 def _raise_of(errors: Mapping[str, CacheError | SettingsError]) -> Callable[[Job], int]:
     def raise_error(job: Job) -> int:
         raise errors[job[0].corpus]
@@ -278,21 +286,16 @@ def _raise_of(errors: Mapping[str, CacheError | SettingsError]) -> Callable[[Job
 def _show_plans(
     outline: Outlined, options: ExtractionOptions, where: settings.Locations, jobs: Sequence[Job]
 ) -> None:
-    from ser_cache.extraction import choose_folder, plan
-    from ser_cache.store import naming_the_writer
-
     rows, needed, free, begun = [], 0, 0, False
     for manifest, _ in jobs:
-        folder = choose_folder(where.cache, manifest.corpus, outline, options)
-        with naming_the_writer(folder, enabled=options.lock):
-            planned = plan(outline, manifest.utterances, folder, options)
+        planned = _plan_of(manifest, outline, options, where)
         needed, free = needed + planned.bytes, planned.free
         reserved = any(part.new_rows is None for part in planned.parts)
         begun |= reserved
         rows.append(
             (
                 manifest.corpus,
-                str(folder),
+                str(planned.folder),
                 f"{len(planned.todo):,}",
                 f"{planned.reused:,}",
                 f"{planned.frames:,}",
