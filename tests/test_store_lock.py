@@ -54,6 +54,15 @@ def test_the_lock_of_a_killed_writer_is_free(tmp_path, holder):
     assert not (tmp_path / "corpus" / ".lock").exists()
 
 
+def test_a_lock_is_as_open_to_others_as_the_parts_of_a_shared_cache(tmp_path):
+    before = os.umask(0o002)
+    try:
+        with folder_lock(tmp_path / "corpus"):
+            assert (tmp_path / "corpus" / ".lock").stat().st_mode & 0o777 == 0o664
+    finally:
+        os.umask(before)
+
+
 def test_without_a_lock_two_may_write(tmp_path, holder):
     with folder_lock(tmp_path / "corpus", enabled=False):
         pass

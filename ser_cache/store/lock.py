@@ -125,7 +125,8 @@ def require_writable(folder: Path) -> None:
 
 def _acquire(path: Path) -> int:
     while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        # As open as the umask lets the parts be: one that a kill left behind must not keep a colleague out.
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
             _lock(path, descriptor, fcntl.LOCK_EX)
             if _is_current(path, descriptor):
