@@ -34,8 +34,10 @@ from ser_cache.store import (
     create_part,
     folder_lock,
     open_features,
+    open_part,
     part_paths,
     read_states,
+    seal,
     verify_part,
 )
 
@@ -191,6 +193,14 @@ def test_a_part_that_vanishes_while_it_is_opened_is_one_clear_line(tmp_path, cha
     change(part.path)
     with pytest.raises(CacheError, match=words):
         read_states(part)
+
+
+def test_a_part_that_vanishes_between_its_seal_and_its_header_is_one_clear_line(tmp_path, monkeypatch):
+    part = full_part(folder_in(tmp_path))
+    checked = seal.check_seal(part.path)
+    monkeypatch.setattr("ser_cache.store.part.check_seal", lambda path: path.unlink() or checked)
+    with pytest.raises(VanishedPartError, match="is not there any more"):
+        open_part(part.path)
 
 
 def test_a_vanished_part_is_one_clear_line(tmp_path):

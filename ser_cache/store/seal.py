@@ -65,7 +65,7 @@ def check_seal(path: Path) -> bytes:
 
 def unreadable(path: Path, error: OSError | ValueError) -> CacheError:
     """What to tell the user when the system does not let a part be read."""
-    if isinstance(error, FileNotFoundError):
+    if not path.exists():  # HDF5's own error does not say so
         return VanishedPartError(
             f"{path} is not there any more, as after `ser cache merge`: run the same command again."
         )
