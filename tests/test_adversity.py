@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fake_extraction import content, sound
+from fake_extraction import content, forget, sound
 from fake_extractor import FakeCorpus, FakeExtractor
 from small_corpora import PATTERN, write_tone_corpus
 
@@ -412,6 +412,20 @@ def test_a_part_that_a_merge_takes_away_meanwhile_is_told_with_who_is_at_it(
     assert cli.run([*EXTRACT, *options]) == 1
     last = capsys.readouterr().err.splitlines()[-1]
     assert "part-0001.h5 is not there any more, as after `ser cache merge`: run the same" in last
+
+
+def test_a_held_lock_is_told_early_too_where_rows_are_only_to_be_retired(
+    tones, tmp_path, monkeypatch, capsys
+):
+    """As beside a merge that has put its parts in place and not yet deleted the old ones."""
+    assert cli.run(EXTRACT) == 0
+    forget(open_part(tones / "part-0000.h5"), 35)
+    manifest = tmp_path / "manifests" / "tones.csv"
+    manifest.write_text("".join(manifest.read_text().splitlines(keepends=True)[:-1]))
+    monkeypatch.setattr(opening, "load_extractor", lambda *_: pytest.fail("loaded"))
+    with folder_lock(tones):
+        assert cli.run(EXTRACT) == 1
+    assert f"is being written by process {os.getpid()}" in capsys.readouterr().err
 
 
 def test_a_corpus_that_nobody_writes_is_not_held_up_by_one_that_somebody_does(tones, tmp_path, capsys):

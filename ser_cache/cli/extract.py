@@ -249,6 +249,7 @@ def _what_stops_all(
             planned = _plan_of(manifest, outline, options, where)
             if planned.todo:
                 demand_root(root, manifest.corpus)
+            if planned.todo or planned.superseded:
                 planned.require_writable(lock=options.lock)
                 planned.require_space()
         except (CacheError, SettingsError) as error:
