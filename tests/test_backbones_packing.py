@@ -6,6 +6,8 @@ The flags exist without a GPU, so this runs anywhere; it says nothing of what a 
 import subprocess
 import sys
 import types
+from contextlib import nullcontext
+from functools import partial
 
 import pytest
 import small_models
@@ -13,7 +15,7 @@ import torch
 
 from ser_cache.backbones import packing
 from ser_cache.backbones.loading import BackboneOptions, load
-from ser_cache.backbones.packing import exact_float32
+from ser_cache.backbones.packing import exact_float32, require_exact_environment
 from ser_cache.errors import BackboneError
 
 CUDA = torch.device("cuda")
@@ -111,9 +113,15 @@ print(hashlib.sha256(torch.cat(states).numpy().tobytes()).hexdigest())
 """
 
 
-def test_a_flag_of_the_program_does_not_round_the_features(tmp_path):
-    """On a processor with bf16 units it did, by half a percent, and no fingerprint knew."""
-    model = small_models.save_wav2vec2(tmp_path / "random", hidden_size=64)
+@pytest.mark.parametrize(
+    "save", [partial(small_models.save_wav2vec2, hidden_size=64), small_models.save_whisper]
+)
+def test_a_flag_of_the_program_does_not_round_the_features(tmp_path, save):
+    """On a processor with bf16 units it did, by half a percent, and no fingerprint knew.
+
+    Whisper's spectrograms are made in other threads than its states, so they need a guard of their own.
+    """
+    model = save(tmp_path / "random")
     found = {
         subprocess.run(
             [sys.executable, "-c", FEATURES, str(model), way], capture_output=True, text=True, check=True
@@ -131,6 +139,15 @@ def test_an_environment_that_rounds_is_refused(tmp_path, monkeypatch, variable):
     monkeypatch.setenv(variable, "BF16")
     with pytest.raises(BackboneError, match=f"{variable}=BF16 would round the features"):
         load(str(model), BackboneOptions(device="cpu"))
+
+
+@pytest.mark.parametrize(("value", "rounds"), [("", False), ("0", False), ("1", True)])
+def test_an_environment_that_rounds_on_a_gpu_is_refused_there_alone(monkeypatch, value, rounds):
+    monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", value)
+    require_exact_environment(torch.device("cpu"))
+    refusal = pytest.raises(BackboneError, match=r"NVIDIA_TF32_OVERRIDE=1 .* unset it")
+    with refusal if rounds else nullcontext():
+        require_exact_environment(CUDA)
 
 
 def test_other_devices_keep_their_flags():
