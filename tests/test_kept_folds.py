@@ -30,7 +30,7 @@ OPTIONS = ProbeOptions(
 VARIANTS = {
     "plain": OPTIONS,
     "standardised": replace(OPTIONS, protocol=replace(QUICK, standardise="global")),
-    "searched": replace(OPTIONS, protocol=replace(QUICK, search=RateSearchOptions())),
+    "searched": replace(OPTIONS, protocol=replace(QUICK, search=RateSearchOptions(1e-3, 1, max_rounds=2))),
     "pooled": replace(OPTIONS, heads=("linear",)),
 }
 CORPUS = Manifest("toy", utterances())
