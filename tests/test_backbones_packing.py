@@ -95,8 +95,7 @@ def test_a_processor_is_exact_inside_too_and_its_flags_restored_after():
         torch.set_float32_matmul_precision("highest")
 
 
-@pytest.mark.parametrize("precision", ["high", "medium"])
-def test_a_flag_of_the_program_does_not_round_the_features(tmp_path, precision):
+def test_a_flag_of_the_program_does_not_round_the_features(tmp_path):
     """On a processor with bf16 units it did, by half a percent, and no fingerprint knew."""
     folder = small_models.save_wav2vec2(tmp_path / "random", hidden_size=64)
     clip = np.random.default_rng(0).standard_normal(32_000).astype(np.float32)
@@ -106,7 +105,7 @@ def test_a_flag_of_the_program_does_not_round_the_features(tmp_path, precision):
         return torch.cat(list(small_models.states(model, [clip]).values()))
 
     plain = features()
-    torch.set_float32_matmul_precision(precision)
+    torch.set_float32_matmul_precision("medium")
     try:
         assert torch.equal(features(), plain)
     finally:

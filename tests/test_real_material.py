@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,18 +18,16 @@ from ser_cache.cli import run
 from ser_cache.manifest import read_manifest
 from ser_cache.store import open_features
 
+# One of each emotion, from all speakers.
 CLIPS = ("dis-f1-b1", "gio-f2-b3", "neu-f3-l2", "pau-m1-n3", "rab-m2-d1", "sor-m3-n5", "tri-m3-l4")
 
 
-@pytest.fixture(scope="module")
-def few(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with some clips of EMOVO, one of each emotion and from all speakers, and their manifest."""
-    folder = tmp_path_factory.mktemp("emovo")
+def take(clips: Sequence[str], shared: Path, folder: Path) -> None:
+    """Copy some clips of EMOVO to a folder, and make their manifest beside them."""
     (folder / "audio").mkdir()
-    for clip in CLIPS:
+    for clip in clips:
         shutil.copy(shared / "data" / "emovo" / "audio" / f"{clip}.flac", folder / "audio")
     assert run(["manifest", "emovo", str(folder / "audio"), "--manifests", str(folder)]) == 0
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -89,20 +88,26 @@ def test_the_parts_of_the_plain_model_put_together_are_the_plain_model(
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("context", "folder"), [("audio", "whisper-base-encoder"), ("full", "whisper-base-encoder+full")]
+    ("context", "folder", "clips"),
+    [
+        ("audio", "whisper-base-encoder", CLIPS),
+        ("full", "whisper-base-encoder+full", CLIPS[::3]),  # 30 s each, whatever their length
+    ],
+    ids=["audio", "full"],
 )
 def test_the_cache_holds_what_the_plain_model_gives(
-    context: str, folder: str, few: Path, plain: PlainModel, shared: Path, tmp_path: Path
+    context: str, folder: str, clips: Sequence[str], plain: PlainModel, shared: Path, tmp_path: Path
 ) -> None:
+    take(clips, shared, tmp_path)
     arguments = ["--model", str(shared / "models" / "whisper-base-encoder"), "--whisper-context", context]
-    places = ["--manifests", str(few), "--cache", str(tmp_path)]
+    places = ["--manifests", str(tmp_path), "--cache", str(tmp_path)]
     assert run(["extract", *arguments, "--corpus", "emovo", *places]) == 0
-    manifest = read_manifest(few / "emovo.csv")
+    manifest = read_manifest(tmp_path / "emovo.csv")
     with open_features(tmp_path / folder / "emovo", manifest.utterances) as features:
         assert features.layers == tuple(range(7))
-        assert len(features) == len(CLIPS)
+        assert len(features) == len(clips)
         for index, utterance in enumerate(manifest.utterances):
-            audio, _ = soundfile.read(few / "audio" / utterance.path, dtype="float32")
+            audio, _ = soundfile.read(tmp_path / "audio" / utterance.path, dtype="float32")
             expected = getattr(plain, context)(audio)
             cached = features.hidden(index).astype(np.float32)
             assert cached.shape == expected.shape
