@@ -13,11 +13,12 @@ import transformers
 from huggingface_hub import errors
 from safetensors.torch import load_file, save_file
 
-from ser_cache.backbones import checkpoints
+from ser_cache.backbones import checkpoints, weights
 from ser_cache.backbones.loading import BackboneOptions, describe, load
 from ser_cache.errors import BackboneError, SettingsError, UnknownNameError
 
 CPU = BackboneOptions(device="cpu")
+CUDA = torch.device("cuda")
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
@@ -155,6 +156,27 @@ def test_a_sibling_without_an_alias_is_not_taken_for_a_slip_of_the_pen(name, say
 def test_an_unknown_option_lists_the_known_ones(options):
     with pytest.raises(UnknownNameError, match="Known: "):
         BackboneOptions(**options)
+
+
+class Refused:
+    """An encoder whose move to a device ends with an error."""
+
+    def __init__(self, error: RuntimeError) -> None:
+        self.error = error
+
+    def to(self, device):
+        raise self.error
+
+
+@pytest.mark.parametrize("kind", [torch.OutOfMemoryError, RuntimeError])
+def test_a_gpu_without_room_for_the_weights_names_the_way_out(saved, kind):
+    checkpoint = checkpoints.find(checkpoints.resolve(str(saved)))
+    with pytest.raises(
+        BackboneError, match=r"tiny does not fit into the free memory of cuda: .* --device cpu"
+    ):
+        weights.move(checkpoint, Refused(kind("CUDA out of memory. Tried to allocate 9 GiB.")), CUDA)
+    with pytest.raises(RuntimeError, match="device-side assert"):
+        weights.move(checkpoint, Refused(RuntimeError("CUDA error: device-side assert triggered")), CUDA)
 
 
 def test_cuda_without_a_device_is_an_error_that_names_the_way_out(saved, monkeypatch):

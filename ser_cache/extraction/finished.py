@@ -8,8 +8,9 @@ from pathlib import Path
 from ser_cache.backbones.loading import BackboneOptions, identity_on_record
 from ser_cache.errors import SerCacheError
 from ser_cache.extraction.folders import choose_folder
+from ser_cache.extraction.options import ExtractionOptions
 from ser_cache.extraction.pipeline import ExtractionReport
-from ser_cache.extraction.planning import ExtractionOptions, Outlined, plan
+from ser_cache.extraction.planning import Outlined, plan
 from ser_cache.extractor import AUTO, PRECISION
 from ser_cache.manifest import Utterance
 from ser_cache.mfcc import is_mfcc
