@@ -10,7 +10,7 @@ import click
 from ser_cache import settings
 from ser_cache.cli import screen
 from ser_cache.cli.delivery import as_json, deliver, delivery_options, shape_of
-from ser_cache.cli.options import FILE, where_things_live
+from ser_cache.cli.options import OUTPUT_FILE, where_things_live
 from ser_cache.cli.run_detail import detail_record, show_run
 from ser_cache.cli.run_formats import as_csv, as_latex, as_markdown
 from ser_cache.cli.run_table import SCORES, percent, show_runs, table_of
@@ -48,7 +48,7 @@ SOME_FAILED = 3
 @click.option("--reverse", is_flag=True, help="The other way round.")
 @click.option(
     "--plot",
-    type=FILE,
+    type=OUTPUT_FILE,
     help="Of one RUN: draw its confusion matrix, FILE.png, .pdf or .svg (needs matplotlib).",
 )
 @click.option("--matrix", is_flag=True, help="Trained on (rows) by tested on (columns), a table of scores.")
