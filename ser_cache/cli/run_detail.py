@@ -150,13 +150,18 @@ def _show_classes(run: Run) -> None:
 
 def _show_confusion(run: Run) -> None:
     classes, seeds = run.config.classes, len(run.config.seeds)
-    rows = []
+    shares, counted = [], []
     for name, counts in zip(classes, run.metrics["confusion"], strict=True):
         total = sum(counts)
-        rows.append((name, *(f"{_share(count, total)} ({count:,})" for count in counts)))
+        shares.append((name, *(_share(count, total) for count in counts)))
+        counted.append((name, *(f"{_share(count, total)} ({count:,})" for count in counts)))
     columns = {"truth": "left"} | dict.fromkeys(classes, "right")
     over = f"; counts are over {seeds} seeds" if seeds > 1 else ""
-    screen.table(f"Confusion: percent of each row's truth that was taken for (count){over}", columns, rows)
+    title = "Confusion: percent of each row's truth that was taken for"
+    if screen.fits(columns, counted):
+        screen.table(f"{title} (count){over}", columns, counted)
+    else:  # the counts are what a narrow terminal can do without: their sums stand in the table above
+        screen.table(f"{title}; counts: --format json", columns, shares)
 
 
 def _share(count: int, total: int) -> str:

@@ -126,6 +126,17 @@ def say_folded(line: str) -> None:
     say(line)
 
 
+def say_loudly(line: str) -> None:
+    """Print one line of result that must not be missed: folded, and bold in a terminal."""
+    width = terminal_width()
+    if width is None:
+        say(line)
+        return
+    text = textwrap.fill(line, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+    for piece in text.splitlines():
+        say(click.style(piece, bold=True))
+
+
 def note(line: str) -> None:
     """Print one line about what is going on, on stderr."""
     click.echo(line, err=True)
