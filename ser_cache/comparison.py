@@ -228,7 +228,9 @@ def _knows_speakers(run: Run) -> bool:
         tested.setdefault(row["fold"], set()).add(row["speaker"])
     trained = read_training_sides(run)
     # Who is never tested may be anybody.
-    return any(speaker.get(id_) in {None, *who} for fold, who in tested.items() for id_ in trained[fold])
+    return any(
+        speaker.get(id_) in {None, *who} for fold, who in tested.items() for id_ in trained.get(fold, ())
+    )
 
 
 def _data_caution(first: Run, second: Run) -> Iterator[str]:

@@ -165,7 +165,8 @@ def show_runs(table: RunTable, title: str, score: str = "macro_f1") -> None:
     """
     in_common = table.in_common()
     screen.table(f"{title}: {in_common}" if in_common else title, table.columns(), table.rows, _spare(score))
-    screen.say(f"{PERCENT}\n{_interval_of(score)}\n{NAMES}")
+    for line in (PERCENT, _interval_of(score), NAMES):
+        screen.say_folded(line)
     if legend := table.stale_legend():
         screen.say_folded(legend)
 
@@ -194,7 +195,8 @@ def show_summaries(summaries: Sequence[RunSummary], title: str) -> None:
     screen.table(title, columns, rows, _spare("macro_f1"))
     seeds = {summary.seeds for summary in summaries}
     over = f"{screen.count(seeds.pop(), 'seed')}; " if len(seeds) == 1 else ""
-    screen.say(f"{over}{PERCENT}\n{_interval_of('macro_f1')}\n{NAMES}")
+    for line in (f"{over}{PERCENT}", _interval_of("macro_f1"), NAMES):
+        screen.say_folded(line)
     notes: dict[str, list[str]] = {}
     for summary in summaries:
         for line in filter(None, (*summary.warnings, summary.no_interval)):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from difflib import SequenceMatcher
+from itertools import takewhile
 from pathlib import Path
 
 from ser_cache.errors import ResultsError
@@ -70,9 +71,8 @@ def _meant(names: Sequence[str], text: str) -> list[str]:
 
 def _told_apart(runs: Path, names: Sequence[str]) -> str:
     """The first of several runs by their names; where these differ in digits alone, with what does differ."""
-    beginnings = {name.rpartition("-")[0] for name in names}
-    if len(beginnings) > 1:
-        return _listed(names)
+    if len({name.rpartition("-")[0] for name in names}) > 1:
+        return _listed(names) if len(names) <= LISTED_CANDIDATES else _grouped(names)
     about = {name: _choices(runs / name) for name in names}
     differing = [place for place in range(_CHOICES) if len({found[place] for found in about.values()}) > 1]
     digits = short_digits(names)
@@ -81,6 +81,19 @@ def _told_apart(runs: Path, names: Sequence[str]) -> str:
         for name in names
     ]
     return _listed(shown)
+
+
+def _grouped(names: Sequence[str]) -> str:
+    """How many names go on in which way after what they have in common: "emodb4-... (8), emovo-... (5)"."""
+    words = [name.split("-") for name in names]
+    alike = takewhile(lambda column: len(set(column)) == 1, zip(*words, strict=False))
+    common = len(list(alike))
+    groups: dict[str, list[str]] = {}
+    for name, parts in zip(names, words, strict=True):
+        groups.setdefault("-".join(parts[: common + 1]), []).append(name)
+    return _listed(
+        [f"{way}-... ({len(found)})" if len(found) > 1 else found[0] for way, found in groups.items()]
+    )
 
 
 _CHOICES = 4
