@@ -8,13 +8,16 @@ that runs were copied to another machine, changes no result.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ser_cache.clustering import read_clustering, stored_clusterings
 from ser_cache.clustering.labels import LABELS, label_sets
+from ser_cache.clustering.storing import CONFIG, ClusteringConfig
 from ser_cache.emotions import EmotionChoice, emotions_text, restrict
 from ser_cache.errors import (
     CacheError,
@@ -91,6 +94,7 @@ class Present:
         self._manifests: dict[str, Manifest | None] = {}
         self._cached: dict[tuple[str, str], Cached | None] = {}
         self._data: dict[tuple[str, ...], Data] = {}
+        self._clustered: dict[tuple[str, ...], str] = {}
 
     def manifest(self, corpus: str) -> Manifest | None:
         """A corpus's manifest; None where there is none that can be read."""
@@ -124,6 +128,21 @@ class Present:
                 digest="" if utterances is None else manifest_digest(used),
             )
         return self._data[key]
+
+    def clustered(self, config: ClusteringConfig) -> str:
+        """What a clustering of all emotions would have as the digest of its utterances; empty if not known."""
+        key = (config.corpus, config.backbone, *config.labels)
+        if key not in self._clustered:
+            self._clustered[key] = self._digest_clustered(config)
+        return self._clustered[key]
+
+    def _digest_clustered(self, config: ClusteringConfig) -> str:
+        manifest, here = self.manifest(config.corpus), self.cached(config.backbone, config.corpus)
+        if manifest is None:
+            return ""
+        used = [one for one in manifest.utterances if here is None or one.id in here.done]
+        labels = _labels(used, config.labels)
+        return _digest(used, labels) if labels is not None else ""
 
     def _utterances(self, config: RunConfig) -> dict[str, Utterance] | None:
         found: dict[str, Utterance] = {}
@@ -166,6 +185,34 @@ def changes_since(run: Run, present: Present) -> tuple[str, ...]:
     elif run.config.split["kind"] == "column" and _column_digest(data) != made.splits:
         found.append("split")
     return tuple(found)
+
+
+def stale_clusterings(runs: Path, present: Present) -> dict[Path, tuple[str, ...]]:
+    """As :func:`stale_now`, of the clusterings beside some runs; what is damaged is passed over."""
+    found = {}
+    for folder in stored_clusterings(runs):
+        with suppress(ResultsError):
+            config = read_config(folder)
+            here = present.cached(config.backbone, config.corpus)
+            alike = here is None or here.digest == config.features
+            # Assignments are read only where that does not settle it: there may be hundreds of layers.
+            if alike and present.clustered(config) == config.utterances:
+                continue
+            if reasons := clustering_changes(read_clustering(folder), present):
+                found[folder] = reasons
+    return found
+
+
+def read_config(folder: Path) -> ClusteringConfig:
+    """What made a clustering.
+
+    Raises:
+        ResultsError: it is damaged.
+    """
+    try:
+        return ClusteringConfig.from_json(json.loads((folder / CONFIG).read_text(encoding="utf-8")))
+    except (OSError, AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ResultsError(f"the clustering {folder} is damaged; repeat it with --force.") from error
 
 
 def clustering_changes(stored: StoredClustering, present: Present) -> tuple[str, ...]:
@@ -259,13 +306,10 @@ def _column_digest(data: Data) -> str:
     return sha256_of_value(splits_as_json(kept))
 
 
-def _same_labels(own: list[Utterance], stored: Mapping[str, tuple[str, ...]]) -> bool:
+def _same_labels(own: Sequence[Utterance], stored: Mapping[str, tuple[str, ...]]) -> bool:
     """Whether the manifest has the labels of a clustering, but for emotions that were taken together."""
-    try:
-        now = label_sets(own, [name for name in stored if name not in LABELS])
-    except ClusteringError:
-        return False
-    if any(now.get(name) != values for name, values in stored.items() if name != "emotion"):
+    now = _labels(own, [name for name in stored if name != "emotion"])
+    if now is None or any(now[name] != values for name, values in stored.items() if name != "emotion"):
         return False
     classes = stored.get("emotion", ())
     pairs = {(one.emotion, name) for one, name in zip(own, classes, strict=False)}
@@ -273,7 +317,16 @@ def _same_labels(own: list[Utterance], stored: Mapping[str, tuple[str, ...]]) ->
     return own_class and len(pairs) == len({emotion for emotion, _ in pairs})
 
 
-def _digest(own: list[Utterance], labels: Mapping[str, tuple[str, ...]]) -> str:
-    """As a clustering's configuration has it: ids and audio as they are now, labels as they were."""
+def _labels(own: Sequence[Utterance], names: Sequence[str]) -> dict[str, tuple[str, ...]] | None:
+    """Some labels of utterances, as a clustering compares with them; None where one is none now."""
+    try:
+        found = label_sets(own, [name for name in names if name not in LABELS])
+    except ClusteringError:
+        return None
+    return {name: found[name] for name in names} if set(names) <= found.keys() else None
+
+
+def _digest(own: Sequence[Utterance], labels: Mapping[str, tuple[str, ...]]) -> str:
+    """Of ids, audio and labels, as a clustering's configuration has it."""
     rows = zip(own, zip(*labels.values(), strict=True), strict=True) if labels else ()
     return sha256_of_value(sorted([one.id, one.sha256, *values] for one, values in rows))

@@ -265,7 +265,7 @@ def test_classes_are_matched_by_name(tmp_path):
     assert found.differences[1].first == pytest.approx(found.differences[1].second)
     assert [change.setting for change in found.changes] == ["classes"]
     assert found.cautions[0].startswith(
-        "the runs have different classes: anger, fear, neutral in the first, anger, fear, sadness in the second;"
+        "the runs have different classes: anger, fear, neutral in the first, anger, fear, sadness in the"
     )
     assert [caution.partition(";")[0] for caution in found.cautions[1:]] == [
         "the first run could also answer neutral, which no common utterance is",

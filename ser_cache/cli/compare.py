@@ -20,8 +20,10 @@ _SHOWN = 28
 
 
 @click.command(
-    epilog="Example: ser compare emovo-xls-r-linear emovo-xls-r-multilayer, or with the digits that "
-    "`ser runs` shows: ser compare 82b276 f949cb",
+    epilog="""\b
+    Examples:
+      ser compare emovo-xls-r-linear emovo-xls-r-multilayer
+      ser compare dee348 f949cb --format json""",
     short_help="Is one run better than another?",
 )
 @click.argument("first", metavar="RUN")

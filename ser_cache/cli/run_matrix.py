@@ -74,7 +74,8 @@ def show_matrices(runs: Sequence[Run], score: str, stale: Collection[Path]) -> N
     one_way = f", {ways.pop()}" if len(ways) == 1 else ""
     screen.say(f"{PERCENT}\ncolumns: tested on{inside}{one_way}")
     _say_left_out(kept, made)
-    changed = [run.folder.name for run in kept if run.folder in stale]
+    shown = {run.folder for matrix in made for run in _runs(matrix.cells)}
+    changed = [run.folder.name for run in kept if run.folder in shown & set(stale)]
     if changed:
         screen.note(
             f"note: stale, as labels or features have changed since: {screen.named(changed)}; see: ser runs"

@@ -29,8 +29,11 @@ SOME_FAILED = 3
 
 
 @click.command(
-    epilog="Example: ser runs --corpus emovo --split loso --sort macro-f1, then "
-    "ser runs DIGITS for one of them in detail.",
+    epilog="""\b
+    Examples:
+      ser runs --corpus emovo --split loso --sort macro-f1
+      ser runs dee348 --plot confusion.pdf
+      ser runs --matrix --head linear""",
     short_help="Find trained runs, and compare them.",
 )
 @click.argument("run", required=False)
@@ -201,7 +204,7 @@ def _list(
         chosen = select(found.runs, wanted, found.stale) if found.runs else []
         ordered = sort_runs(chosen, key, found.stale, reverse=reverse)
         _print(ordered, found.stale, where.runs, key, shape, output)
-        if wanted == type(wanted)():
+        if shape == "table" and wanted == type(wanted)():
             _note_clusterings(where)
     finally:  # also where a filter was mistyped: the run that is missed may be among these
         for line in found.unreadable:
@@ -223,20 +226,14 @@ def _read(where: settings.Locations) -> Listing:
 
 def _note_clusterings(where: settings.Locations) -> None:
     """Name the clusterings that are stale: they are no runs, and `ser cluster --list` has them all."""
-    from ser_cache.clustering import read_clustering, stored_clusterings
-    from ser_cache.errors import ResultsError
-    from ser_cache.staleness import Present, clustering_changes
+    from ser_cache.staleness import Present, stale_clusterings
 
-    present, stale = Present(where.manifests, where.cache), []
-    for folder in stored_clusterings(where.runs):
-        with suppress(ResultsError):  # `ser cluster --list` names what is damaged
-            if reasons := clustering_changes(read_clustering(folder), present):
-                stale.append(f"{folder.name} ({', '.join(reasons)})")
+    stale = stale_clusterings(where.runs, Present(where.manifests, where.cache))
     if stale:
         have = "clustering has" if len(stale) == 1 else "clusterings have"
+        named = screen.named([f"{folder.name} ({', '.join(why)})" for folder, why in stale.items()])
         screen.note(
-            f"note: {len(stale)} {have} other labels or features now: {screen.named(stale)}; "
-            "ser cluster makes new ones."
+            f"note: {len(stale)} {have} other labels or features now: {named}; ser cluster makes new ones."
         )
 
 
