@@ -130,7 +130,7 @@ class Present:
         return self._data[key]
 
     def clustered(self, config: ClusteringConfig) -> str:
-        """What a clustering of all emotions would have as the digest of its utterances; empty if not known."""
+        """What a clustering of all emotions would have as digest of its utterances; empty if not known."""
         key = (config.corpus, config.backbone, *config.labels)
         if key not in self._clustered:
             self._clustered[key] = self._digest_clustered(config)
