@@ -231,6 +231,14 @@ def test_in_a_terminal_names_fold_between_words_and_the_digits_lead_to_the_whole
     assert long.folder.name in capsys.readouterr().out
 
 
+def test_one_run_fits_80_columns_but_for_paths(runs, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    assert run(["runs", "emovo-whisper-base-multi"]) == 0
+    lines = click.unstyle(capsys.readouterr().out).splitlines()
+    assert max(len(line) for line in lines if not line.startswith("predictions ")) <= 80
+
+
 def test_a_confusion_too_wide_for_the_terminal_shows_percent_alone(runs, monkeypatch, capsys):
     assert run(["runs", "emovo-whisper-base-multi"]) == 0
     piped = capsys.readouterr().out

@@ -131,7 +131,7 @@ def _show_scores(run: Run) -> None:
     screen.say(f"macro F1 over {run.metrics.get('macro_f1_over', 'all classes')}")
     interval = run.metrics["interval"]
     method = f"interval: {interval['method']}" if "method" in interval else "interval"
-    screen.say(summary.no_interval or f"{method}, of {screen.count(summary.speakers, 'speaker')}")
+    screen.say_folded(summary.no_interval or f"{method}, of {screen.count(summary.speakers, 'speaker')}")
     screen.say("")
 
 
@@ -227,14 +227,14 @@ def _show_training(run: Run) -> None:
     environment, seconds = run.environment, run.environment.get("seconds")
     took = f"; {seconds:,.1f} s" if isinstance(seconds, int | float) else ""
     device = " ".join(str(environment[key]) for key in ("device", "device_name") if key in environment)
-    screen.say(f"training    {_trained(run)}{took}{' on ' + device if device else ''}")
+    screen.say_field("training", f"{_trained(run)}{took}{' on ' + device if device else ''}")
     versions = {
         key: environment[key]
         for key in ("ser_cache", "torch", "scikit_learn", "numpy", "python")
         if key in environment
     }
     if versions:
-        screen.say(f"versions    {_settings(versions)}")
+        screen.say_field("versions", _settings(versions))
     if "written" in environment:
         screen.say(f"written     {environment['written']}")
     screen.say(f"predictions {run.folder / 'predictions.csv'}")
