@@ -141,6 +141,8 @@ class Present:
         if manifest is None:
             return ""
         used = [one for one in manifest.utterances if here is None or one.id in here.done]
+        if here is not None and len(used) < sum(one.id not in here.failed for one in manifest.utterances):
+            return ""  # some have no features yet
         labels = _labels(used, config.labels)
         return _digest(used, labels) if labels is not None else ""
 
@@ -182,6 +184,8 @@ def changes_since(run: Run, present: Present) -> tuple[str, ...]:
         return tuple(found)
     if data.digest != made.manifest:
         found += _manifest_changes(run, data)
+    elif data.done is not None and data.utterances.keys() - data.done - data.failed:
+        found.append("clips")  # what has features is what the run used, and there is more to extract
     elif run.config.split["kind"] == "column" and _column_digest(data) != made.splits:
         found.append("split")
     return tuple(found)

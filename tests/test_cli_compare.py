@@ -102,10 +102,10 @@ def test_what_is_compared_is_said_above_the_scores_and_on_stderr_beside_json(
     assert run(["compare", whole, random]) == 0
     lines = capsys.readouterr().out.splitlines()
     cautions = [line for line in lines if line.startswith("CAUTION: ")]
-    assert "only 9 utterances are compared" in cautions[0]
-    assert "25% of the 36 of the first run, all 9 of the second" in cautions[0]
+    assert "only 12 utterances are compared" in cautions[0]
+    assert "33% of the 36 of the first run, all 12 of the second" in cautions[0]
     assert "the second was trained on speakers that it tests" in cautions[1]
-    title = next(place for place, line in enumerate(lines) if line.startswith("tones: 9 utterances"))
+    title = next(place for place, line in enumerate(lines) if line.startswith("tones: 12 utterances"))
     assert max(map(lines.index, cautions)) < title
     assert "that both tested" in lines[title]
 

@@ -36,7 +36,7 @@ COLUMNS = {
 """Of `ser probe`: heading -> how it gives way in a narrow terminal."""
 PERCENT = "percent; mean over seeds ± standard deviation where there are several"
 NAMES = "UA: unweighted accuracy (mean recall), WA: accuracy, w. F1: weighted F1"
-SPARE = ("w. F1", "WA", "seeds", "folds", "UA")
+SPARE = ("w. F1", "WA", "seeds", "folds", "UA", INTERVAL)
 """Columns that a narrow terminal does without, the first first; what tells runs apart stays."""
 
 

@@ -64,7 +64,7 @@ def lay_out(
         del kept[left_out[-1]]
         shown = [(*row[:place], *row[place + 1 :]) for row in shown]
     if widths is None:
-        widths = _widths(kept, shown, width, LEAST_WIDTH) or _least(kept, shown, LEAST_WIDTH)
+        widths = _widths(kept, shown, width, LEAST_WIDTH) or _least(kept, shown, LONGEST_PIECE)
     folded = [
         tuple("\n".join(fold(cell, room)) for cell, room in zip(row, widths, strict=True)) for row in shown
     ]
