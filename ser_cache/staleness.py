@@ -303,10 +303,10 @@ def _column_digest(data: Data) -> str:
         splits = make_splits(utterances.values(), SplitOptions("column"))
     except SplitError:
         return ""
-    kept = [
-        replace(split, **{name: tuple(id_ for id_ in split.side(name) if id_ in held) for name in SIDES})
-        for split in splits
-    ]
+    kept = []
+    for split in splits:
+        train, validation, test = (tuple(id_ for id_ in split.side(name) if id_ in held) for name in SIDES)
+        kept.append(replace(split, train=train, validation=validation, test=test))
     return sha256_of_value(splits_as_json(kept))
 
 

@@ -43,7 +43,7 @@ class OutputFile(click.Path):
         Raises:
             click.BadParameter: it names a folder, or a file in one that is not there or cannot be written to.
         """
-        path = Path(super().convert(value, param, ctx))
+        path = Path(os.fsdecode(super().convert(value, param, ctx)))
         if str(value).endswith("/"):
             self.fail(f"{value} names a folder; add the name of the file.", param, ctx)
         folder = path.parent
