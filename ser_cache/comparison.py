@@ -260,7 +260,10 @@ def _plain(name: str) -> str:
     if name in _PLAIN:
         return _PLAIN[name]
     parts = name.split(".")
-    words = " ".join(parts) if parts[0] == "split" else parts[-1]
+    if parts[0] == "split":
+        words = " ".join(parts)
+    else:  # a schedule and a search have settings that are called as those of the training are
+        words = " ".join(parts[-2:] if parts[-2:-1] in (["search"], ["schedule"]) else parts[-1:])
     return words.replace("_", " ")
 
 

@@ -21,9 +21,8 @@ _SHOWN = 28
 
 @click.command(
     epilog="""\b
-    Examples:
-      ser compare emovo-xls-r-linear emovo-xls-r-multilayer
-      ser compare dee348 f949cb --format json""",
+    Example: ser compare emovo-xls-r-linear emovo-xls-r-multilayer
+             ser compare dee348 f949cb --format json""",
     short_help="Is one run better than another?",
 )
 @click.argument("first", metavar="RUN")

@@ -207,12 +207,16 @@ def _say_made_of(newest: Mapping[_Cell, Run]) -> None:
 
 
 def _say_left_out(runs: Sequence[Run], made: Sequence[_Matrix]) -> None:
-    """Name the runs within a corpus of some table that differ from all across corpora, and so are in none."""
+    """Name the runs of a table's backbone and head that other settings keep out of every table."""
     shown = {run.folder for matrix in made for run in _runs(matrix.cells)}
-    corpora = {test for matrix in made for _, test in matrix.cells}
-    absent = [run.folder.name for run in runs if run.folder not in shown and run.config.corpus in corpora]
+    kinds = {(m.setting.backbone, m.setting.head, test) for m in made for _, test in m.cells}
+    absent = [
+        run.folder.name
+        for run in runs
+        if run.folder not in shown and (run.config.backbone, run.config.head, run.config.corpus) in kinds
+    ]
     if absent:
         screen.note(
-            f"note: within a corpus, of other settings, emotions or seeds, and so in no table: "
+            f"note: within a corpus, of another protocol, layer, emotions or seeds, and so in no table: "
             f"{screen.named(absent)}"
         )

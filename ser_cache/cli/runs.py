@@ -30,10 +30,9 @@ SOME_FAILED = 3
 
 @click.command(
     epilog="""\b
-    Examples:
-      ser runs --corpus emovo --split loso --sort macro-f1
-      ser runs dee348 --plot confusion.pdf
-      ser runs --matrix --head linear""",
+    Example: ser runs --corpus emovo --split loso --sort macro-f1
+             ser runs dee348 --plot confusion.pdf
+             ser runs --matrix --head linear""",
     short_help="Find trained runs, and compare them.",
 )
 @click.argument("run", required=False)
