@@ -366,7 +366,8 @@ def _check_speakers(first: Run, second: Run) -> None:
         knowing, apart = (first, second) if _knows_speakers(first) else (second, first)
         raise ResultsError(
             f"{knowing.folder.name} was trained on speakers that it tests ({_how_divided(knowing)}) and "
-            f"{apart.folder.name} was not ({_how_divided(apart)}), and {', '.join(also)} differ too: nobody "
+            f"{apart.folder.name} was not ({_how_divided(apart)}), and {', '.join(also)} "
+            f"differ{'s' if len(also) == 1 else ''} too: nobody "
             "could say what makes the difference. Compare runs of one --split."
         )
 

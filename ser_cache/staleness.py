@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 REASONS = {
     "manifest": "labels, speakers or audio of its clips have changed in the manifest",
-    "clips": "clips were added to the manifest or taken out of it",
+    "clips": "clips of its classes came into the manifest, or left it",
     "features": "the cached features were made otherwise",
     "split": "the manifest's fold column divides otherwise",
 }

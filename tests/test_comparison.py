@@ -359,7 +359,7 @@ def test_a_run_that_knows_the_speakers_it_tests_is_said_to_or_refused(tmp_path):
     with pytest.raises(ResultsError) as caught:
         compare_runs(apart, other, QUICK)
     assert "was trained on speakers that it tests (random)" in str(caught.value)
-    assert "head differ too" in str(caught.value)
+    assert "head differs too" in str(caught.value)
     assert compare_runs(knowing, other, QUICK).cautions == (), "both know them"
 
 
