@@ -56,7 +56,7 @@ def test_every_file_that_a_command_writes_is_looked_at_alike() -> None:
     [
         (
             "absent/deep/out.json",
-            "there is no folder absent/deep for out.json; make it first: mkdir -p absent/deep",
+            "there is no folder absent/deep for out.json; make it first (mkdir -p absent/deep).",
         ),
         ("absent/", "absent/ names a folder; add the name of the file"),
         ("~/out.svg", "the shell leaves ~ as it is"),

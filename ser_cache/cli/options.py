@@ -49,9 +49,9 @@ class OutputFile(click.Path):
         folder = path.parent
         if not folder.is_dir():
             hint = (
-                "the shell leaves ~ as it is behind an = sign: put a space there"
+                "the shell leaves ~ as it is behind an = sign: put a space there."
                 if folder.parts[:1] == ("~",)
-                else f"make it first: mkdir -p {shlex.quote(str(folder))}"
+                else f"make it first (mkdir -p {shlex.quote(str(folder))})."
             )
             self.fail(f"there is no folder {folder} for {path.name}; {hint}", param, ctx)
         if not os.access(folder, os.W_OK | os.X_OK):
