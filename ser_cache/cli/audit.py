@@ -12,7 +12,7 @@ import click
 from ser_cache import settings
 from ser_cache.cli import screen
 from ser_cache.cli.emotion_options import chosen_emotions, emotions_option, with_emotions
-from ser_cache.cli.options import FILE, chosen_manifests, root_of, where_things_live
+from ser_cache.cli.options import OUTPUT_FILE, chosen_manifests, root_of, where_things_live
 from ser_cache.cli.splitting import chosen_split, split_options
 from ser_cache.errors import SettingsError
 
@@ -33,7 +33,9 @@ if TYPE_CHECKING:
 @emotions_option
 @split_options
 @click.option("--strict", is_flag=True, help="Exit with status 1 if there is any risk.")
-@click.option("--json", "json_file", type=FILE, help="Write everything that was found to this file, too.")
+@click.option(
+    "--json", "json_file", type=OUTPUT_FILE, help="Write everything that was found to this file, too."
+)
 @click.option("--no-audio", is_flag=True, help="Only what the manifest tells; decode nothing.")
 @click.option("--jobs", default=2, show_default=True, type=click.IntRange(1), help="Decoding threads.")
 @where_things_live("manifests")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -19,6 +21,45 @@ if TYPE_CHECKING:
 Command = TypeVar("Command", bound=Callable[..., Any])
 FOLDER = click.Path(path_type=Path)
 FILE = click.Path(path_type=Path, dir_okay=False)
+
+
+class OutputFile(click.Path):
+    """A file to be written, refused before any work is done where it cannot be.
+
+    The folder must be there: one that is made silently is where a slip of the hand ends, with the file.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path, dir_okay=False, writable=True)
+
+    def convert(
+        self,
+        value: Any,  # noqa: ANN401 - click's own signature
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> Path:
+        """The path that was typed.
+
+        Raises:
+            click.BadParameter: it names a folder, or a file in one that is not there or cannot be written to.
+        """
+        path = Path(os.fsdecode(super().convert(value, param, ctx)))
+        if str(value).endswith("/"):
+            self.fail(f"{value} names a folder; add the name of the file.", param, ctx)
+        folder = path.parent
+        if not folder.is_dir():
+            hint = (
+                "the shell leaves ~ as it is behind an = sign: put a space there."
+                if folder.parts[:1] == ("~",)
+                else f"make it first (mkdir -p {shlex.quote(str(folder))})."
+            )
+            self.fail(f"there is no folder {folder} for {path.name}; {hint}", param, ctx)
+        if not os.access(folder, os.W_OK | os.X_OK):
+            self.fail(f"nothing can be written to the folder {folder}; name another.", param, ctx)
+        return path
+
+
+OUTPUT_FILE = OutputFile()
 
 
 def where_things_live(*names: str) -> Callable[[Command], Command]:

@@ -9,7 +9,7 @@ import click
 
 from ser_cache import settings
 from ser_cache.cli import screen
-from ser_cache.cli.options import FILE, given_places, where_things_live
+from ser_cache.cli.options import OUTPUT_FILE, given_places, where_things_live
 from ser_cache.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 @click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda", help="Where to train.")
 @click.option("--force", is_flag=True, help="Train again what is there already.")
 @click.option("--dry-run", is_flag=True, help="Show what can run and how to get the rest; train nothing.")
-@click.option("--output", type=FILE, help="Write the report there as well, as Markdown.")
+@click.option("--output", type=OUTPUT_FILE, help="Write the report there as well, as Markdown.")
 @where_things_live("manifests", "cache", "runs")
 def reproduce(
     study: str,
