@@ -29,6 +29,30 @@ def test_the_six_models_of_the_paper_have_their_published_shapes(alias, hub_id, 
     assert (spec.alias, spec.hub_id, spec.layers, spec.width) == (alias, hub_id, layers, width)
 
 
+@pytest.mark.parametrize(
+    ("alias", "hub_id", "layers", "width"),
+    [
+        ("whisper-tiny", "openai/whisper-tiny", 4, 384),
+        ("whisper-tiny-en", "openai/whisper-tiny.en", 4, 384),
+        ("whisper-base", "openai/whisper-base", 6, 512),
+        ("whisper-base-en", "openai/whisper-base.en", 6, 512),
+        ("whisper-large-v2", "openai/whisper-large-v2", 32, 1280),
+    ],
+)
+def test_the_whispers_that_a_laptop_runs_have_aliases_too(alias, hub_id, layers, width):
+    spec = BACKBONES[alias]
+    assert (spec.hub_id, spec.layers, spec.width) == (hub_id, layers, width)
+    assert describe(alias).geometry.layers == tuple(range(layers + 1))
+
+
+@pytest.mark.parametrize(
+    ("alias", "folder"),
+    [("whisper-base", "whisper-base-encoder"), ("whisper-tiny-en", "whisper-tiny.en-encoder")],
+)
+def test_real_checkpoints_have_the_shapes_that_their_aliases_say(shared, alias, folder):
+    assert describe(alias).geometry == describe(str(shared / "models" / folder)).geometry
+
+
 @pytest.mark.parametrize("spec", BACKBONES.values(), ids=BACKBONES)
 def test_every_entry_can_be_loaded_by_a_known_family_and_is_pinned_to_a_commit_or_to_nothing(spec):
     assert spec.family in FAMILIES

@@ -242,7 +242,8 @@ def _list(corpus: str, root: Path, table: Path | None, pattern: str | None, labe
 def _show(imported: Import, path: Path, complete: bool) -> None:
     from ser_cache.audio import SHORTEST_SPEECH
     from ser_cache.corpora import CORPORA
-    from ser_cache.importing import about_left_out, describe_leak, differences, length_leaks
+    from ser_cache.importing import about_left_out, differences
+    from ser_cache.length_leaks import describe_leak, length_leaks
     from ser_cache.manifest import CANONICAL_EMOTIONS
 
     made = imported.manifest

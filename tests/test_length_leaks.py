@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import chi2_contingency
 
-from ser_cache.importing import describe_leak, length_leaks
+from ser_cache.length_leaks import describe_leak, length_leaks
 from ser_cache.manifest import Manifest, Utterance
 
 EMODB = {
