@@ -135,4 +135,5 @@ def _counted(leak: LengthLeak, manifest: Manifest) -> str:
     """How many clips have the length, up to the emotions that most of them are of."""
     inside = sum(count for _, count, _ in leak.emotions)
     whose = "all of them" if inside == leak.clips else f"{inside:,} of them"
-    return f"{leak.clips:,} of {len(manifest):,} clips are exactly {leak.samples / SAMPLE_RATE:.3f} s, {whose} in"
+    seconds = leak.samples / SAMPLE_RATE
+    return f"{leak.clips:,} of {len(manifest):,} clips are exactly {seconds:.3f} s, {whose} in"

@@ -190,6 +190,7 @@ def _move_root(where: settings.Locations, corpus: str, root: Path) -> int:
     """Take a folder as the root of a manifest that is there already, and compare the files."""
     from ser_cache.audio import read
     from ser_cache.corpora import audio_files, demand_folder, known_corpus
+    from ser_cache.importing import describe_root
     from ser_cache.manifest import list_manifests, path_of, read_manifest
 
     paths = list_manifests(where.manifests)
@@ -209,8 +210,11 @@ def _move_root(where: settings.Locations, corpus: str, root: Path) -> int:
                 different[utterance.path] = str(error)
             bar.update(done)
     if len(different) == len(made):
+        elsewhere = describe_root(root, [utterance.path for utterance in made.utterances])
         raise SettingsError(
-            f"{root} holds none of the {len(made):,} files of {paths[corpus]}; name another folder."
+            f"{paths[corpus]}: {elsewhere}"
+            if elsewhere
+            else f"{root} holds none of the {len(made):,} files of {paths[corpus]}; name another folder."
         )
     settings.remember_root(where.manifests, corpus, root)
     screen.say(f"{paths[corpus]}: {len(made) - len(different):,} of {len(made):,} files are below {root}")

@@ -16,6 +16,7 @@ from ser_cache.importing.preparing import (
     prepare,
     prepare_corpus,
 )
+from ser_cache.importing.roots import describe_root
 
 __all__ = [
     "Failure",
@@ -25,6 +26,7 @@ __all__ = [
     "NamePattern",
     "Progress",
     "about_left_out",
+    "describe_root",
     "differences",
     "list_corpus",
     "prepare",
