@@ -176,7 +176,7 @@ def _file_problem(root: Path, clip: Utterance) -> str:
         path = path_of(root, clip)
     except ManifestError:
         return "it is a link out of the root; copy it into the root"
-    return "" if path.exists() else "it does not exist"
+    return "" if os.path.exists(path) else "it does not exist"  # noqa: PTH110 - pathlib raises for long names
 
 
 def read_pattern(pattern: str, root: Path, labels: Labels | None = None) -> Listing:
