@@ -78,7 +78,7 @@ class Check:
 
     @property
     def converted_whole(self) -> bool:
-        """Whether all of the corpus is here and was converted: every name, each as long as published, no other.
+        """Whether all of the corpus is here, converted: every name and no other, each as long as published.
 
         Bytes cannot agree then. Where some files do hold what was published and others are converted, these
         are odd ones out, and this is False.

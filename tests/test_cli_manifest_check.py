@@ -208,9 +208,7 @@ def test_a_check_takes_no_options_of_an_import(options, empty_folder, capsys):
 
 def test_without_root_a_manifest_cannot_be_made_and_the_ready_one_is_pointed_to(empty_folder, capsys):
     assert run(["manifest", "emovo"]) == 1
-    assert last_line(capsys) == (
-        "error: give ROOT, the folder that holds the audio of emovo. Where it is had: ser corpora --how emovo."
-    )
+    assert last_line(capsys).endswith("the audio of emovo. Where it is had: ser corpora --how emovo.")
     assert run(["manifest", "cremad"]) == 1
     assert last_line(capsys).endswith("Without any audio: ser manifest cremad --listed.")
     assert run(["manifest", "mine"]) == 1

@@ -80,9 +80,9 @@ def _show(check: Check, root: Path) -> None:
         screen.say(f"{listed.corpus} is complete and holds what was published.")
     if check.converted_whole:
         screen.say_folded(
-            f"{listed.corpus} is complete: all {len(listed.files):,} names are here and no other, each within "
-            f"{1000 * check.widest:.1f} ms of the published length. As every file was converted, no hash can "
-            "show that the sound is the published one."
+            f"{listed.corpus} is complete: all {len(listed.files):,} names are here and no other, each "
+            f"within {1000 * check.widest:.1f} ms of the published length. As every file was converted, no "
+            "hash can show that the sound is the published one."
         )
 
 
