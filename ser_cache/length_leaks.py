@@ -57,21 +57,20 @@ def length_leaks(manifest: Manifest, max_seconds: float | None = None) -> tuple[
     Args:
         manifest: with true lengths.
         max_seconds: how much of each clip is worked through; None for all of it. Clips that were cut to 2 s
-            give nothing away where every clip is cut to its first 2 s.
+            give nothing away where every clip is cut to its first 2 s or less.
     """
     emotions = Counter(utterance.emotion for utterance in manifest.utterances)
     if len(emotions) < 2:
         return ()
     least = max(_LEAST_CLIPS, _LEAST_SHARE * len(manifest))
-    most = round(max_seconds * SAMPLE_RATE) if max_seconds else max(u.samples for u in manifest.utterances)
-    heard = [min(utterance.samples, most) for utterance in manifest.utterances]
+    lengths = Counter(utterance.samples for utterance in manifest.utterances)
     found = []
-    for samples, clips in Counter(heard).most_common():
+    for samples, clips in lengths.most_common():
         if clips < least:
             break
-        having = Counter(
-            u.emotion for u, own in zip(manifest.utterances, heard, strict=True) if own == samples
-        )
+        if max_seconds is not None and samples >= round(max_seconds * SAMPLE_RATE):
+            continue  # all longer clips end there too
+        having = Counter(u.emotion for u in manifest.utterances if u.samples == samples)
         leak = _leak(samples, having, emotions)
         if leak is not None:
             found.append(leak)

@@ -101,8 +101,8 @@ def test_lengths_that_give_emotions_away_are_told_in_every_format(empty_folder, 
     ]
     save_manifest(empty_folder / "manifests", Manifest("cut", tuple(clips)))
     line = (
-        "warning: 12 of 36 clips are exactly 2.000 s, all of them in fear: length alone tells these, so scores "
-        "may be too good; see: ser audit --corpus cut"
+        "warning: 12 of 36 clips are exactly 2.000 s, all of them in fear: length alone tells these, so "
+        "scores may be too good; see: ser audit --corpus cut"
     )
     assert run(["describe"]) == 0
     assert capsys.readouterr().out.count(line) == 1
