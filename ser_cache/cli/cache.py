@@ -61,7 +61,9 @@ def list_cached(manifests: Path | None, cache: Path | None) -> None:
     if rows:
         screen.table(f"Cached in {where.cache}", columns, rows)
     if reserving:
-        screen.say("reserved: disk space taken from the start for utterances that are still to be extracted.")
+        screen.say_folded(
+            "reserved: disk space taken from the start for utterances that are still to be extracted."
+        )
     _say_if_empty(found, manifests, cache)
     for summary in found:
         if summary.damaged:

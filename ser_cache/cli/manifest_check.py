@@ -69,7 +69,7 @@ def _show(check: Check, root: Path) -> None:
     )
     screen.say_folded(f"The list: {listed.origin}")
     for verdict, advice in _ADVICE.items():
-        if check.of(verdict):
+        if check.of(verdict) and not check.converted_whole:
             meaning = _MEANING[verdict]
             screen.say_folded(f"{meaning[0].upper()}{meaning[1:]}: {advice}")
         if verdict == "changed":
