@@ -53,7 +53,7 @@ def language_code(text: str) -> str:
 @cache
 def _codes() -> dict[str, str]:
     """Every spelling, folded, to its code."""
-    found = {}
+    found: dict[str, str] = {}
     for row in packaged_rows("languages.csv"):
         spellings = [row["code"], *row["three_letters"].split(";"), *row["names"].split(";")]
         found |= {folded(spelling): row["code"] for spelling in spellings}
