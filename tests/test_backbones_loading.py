@@ -345,8 +345,8 @@ def test_no_repository_is_advised_that_is_not_known():
 @pytest.mark.parametrize(
     ("model", "meant"),
     [
-        ("openai/whisper-smal", "; did you mean openai/whisper-small (alias whisper-small)?"),
-        ("facebook/wav2vec-xls-r-300m", "; did you mean facebook/wav2vec2-xls-r-300m (alias xls-r)?"),
+        ("openai/whisper-smal", " (did you mean openai/whisper-small, alias whisper-small?)"),
+        ("facebook/wav2vec-xls-r-300m", " (did you mean facebook/wav2vec2-xls-r-300m, alias xls-r?)"),
         ("openai/whisper-small", ""),
         ("org/never-heard-of", ""),
     ],

@@ -134,7 +134,7 @@ def _meant(hub_id: str) -> str:
     """A known repository whose id is nearly this one, as a question; empty without, and for a known one."""
     aliases = {spec.hub_id: spec.alias for spec in BACKBONES.values()}
     nearest = [] if hub_id in aliases else get_close_matches(hub_id, aliases, n=1, cutoff=_LIKENESS)
-    return f"; did you mean {nearest[0]} (alias {aliases[nearest[0]]})?" if nearest else ""
+    return f" (did you mean {nearest[0]}, alias {aliases[nearest[0]]}?)" if nearest else ""
 
 
 def _folder_name(folder: Path) -> str:
