@@ -105,12 +105,12 @@ def _test_sides(
     ]
     distances = [one.distance_from_shares(study.clips) for one in (first, second)]
     if (distances[0] < _STRATIFIED) != (distances[1] < _STRATIFIED):
-        manner = ["stratified" if distance < _STRATIFIED else "not stratified" for distance in distances]
+        manner = ["stratified" if distance < _STRATIFIED else "unstratified" for distance in distances]
         figures = [
-            Figure(distance, 1, f"off, {name}: {how}")
+            Figure(distance, 1, f"{name}, {how}")
             for distance, name, how in zip(distances, names, manner, strict=True)
         ]
-        found.append(Contradiction("clips from share", *figures))
+        found.append(Contradiction("clips off their share", *figures))
     return found
 
 
@@ -156,6 +156,6 @@ def contradiction_table(found: list[Contradiction], study: PublishedStudy) -> Se
     """Every contradiction in a line, with both figures."""
     rows = [(one.about, one.one.text, one.other.text) for one in found]
     silhouette = f"its silhouettes are below {study.silhouette_below}: 1 is apart, 0 no clusters at all"
-    notes = (silhouette, "speakers: CREMA-D divided by utterance, as drawn here; the study's draw is unknown")
+    notes = (silhouette, "speakers: as divided by utterance here; who was on which side there is unknown")
     columns = {"contradictions": "left", "one figure": "left", "the other": "left"}
     return Section("Where the paper contradicts itself, or compares what differs", columns, rows, notes)

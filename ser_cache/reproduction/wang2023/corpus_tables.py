@@ -97,7 +97,7 @@ def agreement_table(corpus: Manifest, published: Mapping[str, float]) -> Section
         (row.emotion, f"{row.ours:.4f}", f"{row.published:.3f}", f"{row.difference:+.4f}") for row in found
     ]
     columns = {"emotion": "left", "ours": "right", "published": "right", "diff": "right"}
-    notes = ["the winning emotion's share of votes, whichever won; mean over clips and voice, face, both"]
+    notes = ["the winning emotion's share of votes, mean over clips and voice, face, both"]
     if all(0 <= row.difference < 0.001 for row in found):
         notes.append("the published figures are ours cut off after three digits, not rounded")
     return Section("CREMA-D: crowd agreement", columns, rows, tuple(notes))
