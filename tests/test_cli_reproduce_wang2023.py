@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -59,7 +60,7 @@ def cremad(empty_folder: Path) -> Path:
 def blocks(text: str) -> Iterator[tuple[str, list[str]]]:
     """Every table: its title, its lines."""
     pieces = text.split("\n\n")
-    yield from ((title, body.splitlines()) for title, body in zip(pieces, pieces[1:], strict=False))
+    yield from ((title, body.splitlines()) for title, body in pairwise(pieces))
 
 
 def table(text: str, title: str) -> list[list[str]]:
@@ -98,10 +99,9 @@ def test_nothing_at_hand_is_an_error_below_the_tables(
     assert run(COMMAND) == 1
     out, err = capsys.readouterr()
     assert "Where the paper contradicts itself" in out
-    assert err.splitlines() == [
-        "error: no corpus in manifests has mfcc in cache, or audio to extract it from; begin with: "
-        "ser manifest cremad ROOT"
-    ]
+    (line,) = err.splitlines()
+    assert line.startswith("error: no corpus in manifests has mfcc in cache, or audio to extract it from;")
+    assert line.endswith("ser manifest cremad ROOT")
 
 
 @pytest.mark.parametrize("listed", [False, True])
@@ -157,9 +157,8 @@ def test_what_is_there_is_reused_whichever_command_made_it(
     assert run([*COMMAND, "--svm"]) == 0
     again, err = capsys.readouterr()
     assert err == "3 of 3 runs were reused; --force repeats them.\n"
-    assert again.replace("done          done", "done          ready") == first.replace(
-        "ready         \n", "ready\n"
-    )
+    assert again.partition("Clusters of MFCC")[2] == first.partition("Clusters of MFCC")[2]
+    assert table(again, "wang2023: what of it runs here")[2][-2:] == ["done", "done"]
     assert run(["runs", "--protocol", "wang2023"]) == 0
     assert "tones" in capsys.readouterr().out
     names = [row[-1] for row in table(again, "Runs")[1:3]]

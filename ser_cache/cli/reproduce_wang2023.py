@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 FORMATS = ("table", "csv", "json", "markdown")
 _TITLE = "wang2023, redone"
+_CALLED = (".md", ".csv", ".json")
 _WAYS = ("speaker", "folds", "loso", "none")
 
 
@@ -111,7 +112,7 @@ def wang2023(
     from ser_cache.reproduction.wang2023 import CORPUS, StudyOptions, held_out
 
     where = settings.locate(manifests, cache, runs)
-    written = shape_of(None, output, FORMATS) if output else ""
+    written = _written(shape, output)
     if plot is not None:
         from ser_cache.plots import check_plot
 
@@ -139,12 +140,20 @@ def wang2023(
         _finish(report, shape, written, output)
         if plot is not None:
             _draw(report, plot)
-    if not dry_run and not report.made:
+    if not dry_run and not corpora and not any(one.job for one in work):
         raise SettingsError(
             f"no corpus in {where.manifests} has {options.features} in {where.cache}, or audio to extract it "
             f"from; begin with: ser manifest {CORPUS} ROOT"
         )
     return status
+
+
+def _written(shape: str | None, output: Path | None) -> str:
+    """The format of the report's file: as it is called, else as what is printed; "" where there is none."""
+    if output is None:
+        return ""
+    is_called = output.suffix.lower() in _CALLED
+    return shape_of(None if is_called else shape, output, FORMATS)
 
 
 def _folder(features: str) -> str:
