@@ -13,7 +13,7 @@ from ser_cache.cli import screen
 from ser_cache.cli.delivery import as_json, deliver, shape_of
 from ser_cache.cli.on_demand import MFCC, FeatureJob, extract_if_missing, feature_jobs
 from ser_cache.cli.options import FILE, given_places, where_things_live
-from ser_cache.errors import SettingsError, UnknownNameError
+from ser_cache.errors import SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -185,12 +185,15 @@ def _plan(
 
     here = list_manifests(where.manifests)
     found = runs_found(options, where.runs)
-    names = list(dict.fromkeys(corpora)) or [CORPUS, *(name for name in here if name != CORPUS)]
-    looked_at = [_work(where, name, options, found, places, known=name in here) for name in names]
+
+    def look_at(corpus: str) -> Work:
+        return _work(where, corpus, options, found, places, known=corpus in here)
+
     if corpora:
-        return looked_at
-    own, *others = looked_at
-    return [own] if own.job else [own, *(one for one in others if one.job)]
+        return [look_at(corpus) for corpus in dict.fromkeys(corpora)]
+    own = look_at(CORPUS)
+    others = [] if own.job else [look_at(corpus) for corpus in here if corpus != CORPUS]
+    return [own, *(one for one in others if one.job)]
 
 
 def _work(
@@ -211,8 +214,6 @@ def _work(
         return Work(planned(corpus, None, ABSENT, options, found), None, reason)
     try:
         (job,) = feature_jobs(where, [options.features], [corpus], places)
-    except UnknownNameError:
-        raise
     except SettingsError as error:
         made = read_manifest(where.manifests / f"{corpus}.csv")
         return Work(planned(corpus, made, ABSENT, options, found), None, str(error))
