@@ -17,7 +17,7 @@ _CELL, _MARGIN, _LETTER = 0.72, 1.1, 0.065
 _LEAST = 3.6
 """Inches of the figure's sides."""
 _LONG = 10
-"""Letters of a class's name beyond which the names below the matrix stand upright: a cell has room for these."""
+"""Letters of a class's name that a cell has room for; longer ones stand upright below the matrix."""
 _TITLE_LETTERS = 13
 """To the inch."""
 _DARK = 0.55
