@@ -47,6 +47,26 @@ def test_finished_folds_of_an_interrupted_run_are_not_searched_again(force, tmp_
         assert (gone_on.folder / file).read_bytes() == (undisturbed.folder / file).read_bytes()
 
 
+@pytest.mark.usefixtures("small_grids")
+def test_quick_folds_are_kept_when_together_they_are_worth_it(tmp_path):
+    config = read_run(baseline(*corpus(), chosen("knn"), tmp_path)[0].folder).config
+    place = kept.KeptSearches(tmp_path, config, {})
+    for number in range(3):
+        place.save(number, {"seconds": 0.4 * kept.WORTH_KEEPING})
+    assert [place.load(number) is not None for number in range(4)] == [True, True, True, False]
+
+
+@pytest.mark.usefixtures("small_grids")
+def test_what_a_kill_left_of_a_run_that_is_whole_is_removed_when_it_is_used_again(tmp_path):
+    (made,) = baseline(*corpus(), chosen("knn"), tmp_path)
+    left = kept.KeptSearches(tmp_path, read_run(made.folder).config, {})
+    left.save(0, {"seconds": 9.0})
+    assert left.folder.is_dir()
+    (again,) = baseline(*corpus(), chosen("knn"), tmp_path)
+    assert again.reused
+    assert not left.folder.exists()
+
+
 @pytest.mark.parametrize("change", ["code", "content"])
 @pytest.mark.usefixtures("small_grids")
 def test_folds_that_would_be_made_otherwise_now_are_searched_again(change, tmp_path, monkeypatch):

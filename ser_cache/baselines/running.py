@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from ser_cache import __version__
 from ser_cache.baselines.classifiers import Classifier, classifier_named
 from ser_cache.baselines.inner_folds import inner_folds
+from ser_cache.baselines.kept import forget
 from ser_cache.baselines.one_run import TRAINED_ON, Meter, Work
 from ser_cache.baselines.options import BaselineOptions, Progress
 from ser_cache.baselines.preparing import points_of, rows_of, sorted_task
@@ -84,6 +85,8 @@ def baseline(
     found = [Found("absent") if options.force else find(runs, work.config) for work in wanted]
     good = {known.run.config.run_id: known.run for known in found if known.state == "good" and known.run}
     keep_current(runs, [*good.values()])
+    for run in good.values():
+        forget(runs, run.config)
     todo = [work for work in wanted if work.config.run_id not in good]
     trained = _train(features, todo, runs, on_progress)
     summaries = []
