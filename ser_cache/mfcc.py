@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 MFCC = "mfcc"
 """What names of MFCC begin with; settings other than the defaults follow, each after a ``+``."""
 FEATURES_VERSION = 2
-"""Raised when the computation changes, so that older features are not taken for new ones. 1: of
-clips shorter than a window, librosa's floor of 80 dB was taken below the loudest of frames that were then left out.
+"""Raised when the computation changes, so that older features are not taken for new ones. With 1, decibels
+of clips shorter than a window were cut off 80 below the loudest of more frames than were kept.
 """
 
 _MARKS = {
@@ -180,7 +180,7 @@ class MfccExtractor:
         return (
             f"{empty} of {options.bands} mel bands lie between two frequencies of a transform of "
             f"{options.fft_samples} samples and are always empty; fewer bands are usual with it, as in "
-            f"mfcc+fft{options.fft_samples}+mel40"
+            f"mfcc+fft{options.fft_samples}+mel{max(1, options.fft_samples // 10)}"
         )
 
     @cached_property
@@ -189,9 +189,8 @@ class MfccExtractor:
         import librosa  # takes seconds, which only MFCC should cost
 
         with self._making_filters, warnings.catch_warnings():
-            warnings.filterwarnings(
-                "ignore", "Empty filters", UserWarning
-            )  # they are told once, as a caution
+            # They are told once, as a caution.
+            warnings.filterwarnings("ignore", "Empty filters", UserWarning)
             filters: NDArray[np.float32] = librosa.filters.mel(
                 sr=self._options.sample_rate, n_fft=self._options.fft_samples, n_mels=self._options.bands
             )
@@ -232,7 +231,7 @@ class MfccExtractor:
         # librosa pads with zeros anyway, but warns of clips shorter than a window
         padded = np.pad(kept, (0, max(0, options.fft_samples - len(kept))))
         spectrum = librosa.stft(padded, n_fft=options.fft_samples, hop_length=options.hop_samples)
-        # Before decibels: librosa cuts them off 80 below the loudest, which must be one of the clip's own frames.
+        # Before decibels: librosa cuts them off 80 below the loudest, which must be in a frame of the clip.
         power = np.abs(spectrum[:, : self.frames(len(audio))]) ** 2.0
         decibels = librosa.power_to_db(np.einsum("ft,mf->mt", power, self._filters, optimize=True))
         coefficients: NDArray[np.float32] = librosa.feature.mfcc(S=decibels, n_mfcc=options.coefficients)
