@@ -300,12 +300,15 @@ class CorpusExtraction:
         """Extract one corpus, and return the exit status: 3 where utterances failed, which are listed."""
         from ser_cache.extraction import Progress, choose_folder, extract
         from ser_cache.extractor import PRECISION
+        from ser_cache.mfcc import MfccExtractor
 
         identity = dict(self.extractor.identity)
         if self.auto:
             del identity[PRECISION]
         folder = choose_folder(self.where.cache, manifest.corpus, self.extractor, self.options, identity)
         extractor = self._at_precision(folder, manifest, root)
+        if isinstance(extractor, MfccExtractor) and extractor.caution:
+            screen.note(f"note: {folder.parent.name}: {extractor.caution}.")
         started = monotonic()
         label = f"{manifest.corpus} {folder.parent.name}"
         with screen.bar(label, len(manifest)) as bar:
