@@ -213,7 +213,7 @@ def _work(
         reason = f"{corpus} has no manifest in {where.manifests}; make it with: ser manifest {corpus} ROOT"
         return Work(planned(corpus, None, ABSENT, options, found), None, reason)
     try:
-        (job,) = feature_jobs(where, [options.features], [corpus], places)
+        (job,) = feature_jobs(where, [options.features], [corpus], None, places)
     except SettingsError as error:
         made = read_manifest(where.manifests / f"{corpus}.csv")
         return Work(planned(corpus, made, ABSENT, options, found), None, str(error))

@@ -115,7 +115,7 @@ def cluster_as_study(
     manifest: Manifest,
     options: StudyOptions,
     runs: Path,
-    on_progress: Callable[[int, int], None] = lambda _done, _total: None,
+    on_progress: Callable[[int, int, str], None] = lambda _done, _total, _what: None,
 ) -> StoredClustering:
     """k-means on standardised MFCC with as many clusters as emotions; a clustering that is there is reused.
 
@@ -124,7 +124,7 @@ def cluster_as_study(
         manifest: the corpus.
         options: what to run.
         runs: the folder of all runs.
-        on_progress: told how many k-means are done, of how many.
+        on_progress: told how many steps are done of how many, and the step.
 
     Raises:
         ClusteringError: the corpus or its features do not allow it.
@@ -136,6 +136,6 @@ def cluster_as_study(
         ClusterOptions(seeds=options.seeds),
         runs,
         force=options.force,
-        progress=lambda _layer, done, total: on_progress(done, total),
+        progress=on_progress,
     )
     return found
