@@ -100,7 +100,7 @@ def test_the_contradictions_are_these(ready: Manifest) -> None:
         ("random forest: CV", "0.450 best CV fold, text", "0.431 mean of CV folds"),
         ("SVM: accuracy", "0.478 best, in text", "0.451 recall x support"),
         ("SVM: CV", "0.478 best CV fold, text", "0.456 mean of CV folds"),
-        ("tested clips of happiness", "390 random forest", "382 SVM"),
+        ("tested: happiness", "390 random forest", "382 SVM"),
         ("clips off their share", "8.6 random forest, unstratified", "0.6 SVM, stratified"),
         ("speakers", "91 tested", "91 of them trained on"),
     ]

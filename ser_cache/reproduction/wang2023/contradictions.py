@@ -98,7 +98,7 @@ def _test_sides(
     names = [TITLES[one.name] for one in (first, second)]
     found = [
         Contradiction(
-            f"tested clips of {a.emotion}",
+            f"tested: {a.emotion}",
             Figure(a.support, 0, names[0]),
             Figure(b.support, 0, names[1]),
         )

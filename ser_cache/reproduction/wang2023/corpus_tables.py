@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ser_cache.distributions import ALL, by_column, crowd
@@ -90,9 +90,8 @@ def agreements(corpus: Manifest, published: Mapping[str, float]) -> list[Agreeme
     return [Agreement(emotion, ours[emotion], figure) for emotion, figure in published.items()]
 
 
-def agreement_table(corpus: Manifest, published: Mapping[str, float]) -> Section:
+def agreement_table(found: Sequence[Agreement]) -> Section:
     """Crowd agreement beside the published figures."""
-    found = agreements(corpus, published)
     rows = [
         (row.emotion, f"{row.ours:.4f}", f"{row.published:.3f}", f"{row.difference:+.4f}") for row in found
     ]

@@ -17,7 +17,7 @@ from ser_cache.reproduction.wang2023.contradictions import (
     contradictions,
     implied_table,
 )
-from ser_cache.reproduction.wang2023.corpus_tables import agreement_table, share_table
+from ser_cache.reproduction.wang2023.corpus_tables import Agreement, agreement_table, agreements, share_table
 from ser_cache.reproduction.wang2023.planning import (
     ABSENT,
     Planned,
@@ -73,6 +73,11 @@ class Report:
         return ready_manifest(CORPUS)
 
     @cached_property
+    def agreements(self) -> list[Agreement]:
+        """Of its raters."""
+        return agreements(self.corpus, self.study.agreement)
+
+    @cached_property
     def contradictions(self) -> list[Contradiction]:
         """Those of the paper."""
         return contradictions(self.study, self.corpus, study_split(self.options.split_seed))
@@ -101,7 +106,7 @@ class Report:
         return [
             plan_table(self.plan, self.options),
             share_table(self.corpus),
-            agreement_table(self.corpus, self.study.agreement),
+            agreement_table(self.agreements),
         ]
 
     def results(self) -> list[Section]:
@@ -127,7 +132,7 @@ class Report:
 
     def records(self) -> list[Record]:
         """Every figure, one a row."""
-        return records(self.corpus, self.study, self.tests, self.clusterings)
+        return records(self.corpus, self.agreements, self.study, self.tests, self.clusterings)
 
     def as_data(self) -> dict[str, Any]:
         """All of it as JSON can hold it."""

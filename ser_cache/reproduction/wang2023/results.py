@@ -10,7 +10,7 @@ import numpy as np
 
 from ser_cache.clustering import StoredClustering
 from ser_cache.manifest import Manifest
-from ser_cache.reproduction.wang2023.corpus_tables import agreements, shares
+from ser_cache.reproduction.wang2023.corpus_tables import Agreement, shares
 from ser_cache.reproduction.wang2023.running import BY_UTTERANCE
 from ser_cache.reproduction.wang2023.study import (
     CORPUS,
@@ -169,6 +169,7 @@ class Record:
 
 def records(
     corpus: Manifest,
+    agreement: Sequence[Agreement],
     study: PublishedStudy,
     tests: Sequence[Tested],
     clusterings: Mapping[str, StoredClustering],
@@ -181,7 +182,7 @@ def records(
     ]
     found += [
         Record(CORPUS, "agreement", "", "", row.emotion, "agreement", row.ours, row.published)
-        for row in agreements(corpus, study.agreement)
+        for row in agreement
     ]
     for one in tests:
         found += _of_test(one)

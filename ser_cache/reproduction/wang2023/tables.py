@@ -27,7 +27,7 @@ from ser_cache.reproduction.wang2023.study import (
 )
 from ser_cache.sections import Section
 
-_OVERALL = dict(zip(OVERALL, ("accuracy", "UA", "macro F1", "CV mean", "CV best"), strict=True))
+_OVERALL = dict(zip(OVERALL, ("accuracy", "UA", "macro F1", "CV", "best"), strict=True))
 _SHORT = {"precision": "P", "recall": "R", "f1": "F1", "support": "n"}
 
 
@@ -54,9 +54,10 @@ def _published_rows(one: Tested, expected: PublishedClassifier) -> list[tuple[st
 
 
 def _overall_notes(tests: Sequence[Tested]) -> list[str]:
-    notes = ["CV: the chosen candidate in the folds of the search, by what it was chosen by:"]
+    notes = ["CV, best: mean and best fold of the search, of the candidate that it chose, in what"]
     chosen = {one.part: one.selected_by.replace("_f1", " F1") for one in tests}
-    notes.append(", ".join(f"{part}: {score}" for part, score in sorted(chosen.items())))
+    told = ", ".join(f"{part} {score}" for part, score in sorted(chosen.items()))
+    notes.append(f"candidates are chosen by: {told}")
     beside = [one for one in tests if one.expected]
     if beside:
         one = max(beside, key=lambda one: one.clips)
