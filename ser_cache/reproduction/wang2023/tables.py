@@ -72,8 +72,30 @@ def _overall_notes(tests: Sequence[Tested]) -> list[str]:
         )
     elif tests:
         notes.append(f"the study is on {CORPUS} alone: nothing published stands beside other corpora")
-    cautions = [f"{one.corpus}: {line}" for one in tests for line in one.summary.warnings]
-    return [*notes, *dict.fromkeys(cautions)]
+    return [*notes, *_costs(tests), *_cautions(tests)]
+
+
+def _costs(tests: Sequence[Tested]) -> list[str]:
+    """How much accuracy each classifier loses on new speakers, where both ways were tested."""
+    accuracy = {(one.classifier, one.corpus, one.part): one.overall["accuracy"] for one in tests}
+    found = []
+    for name in CLASSIFIERS:
+        lost = [
+            f"{corpus} {accuracy[name, corpus, NEW_SPEAKERS] - value:+.3f}"
+            for (classifier, corpus, part), value in accuracy.items()
+            if (classifier, part) == (name, BY_UTTERANCE) and (name, corpus, NEW_SPEAKERS) in accuracy
+        ]
+        found += [f"accuracy of {name} on new speakers less by utterance: {', '.join(lost)}"] if lost else []
+    return found
+
+
+def _cautions(tests: Sequence[Tested]) -> list[str]:
+    """What the runs warn of, each warning once, after the corpora that it is about."""
+    about: dict[str, list[str]] = {}
+    for one in tests:
+        for line in one.summary.warnings:
+            about.setdefault(line, []).append(one.corpus)
+    return [f"{', '.join(dict.fromkeys(corpora))}: {line}" for line, corpora in about.items()]
 
 
 def published_tables(tests: Sequence[Tested]) -> list[Section]:
@@ -92,10 +114,10 @@ def published_tables(tests: Sequence[Tested]) -> list[Section]:
         ]
         columns = {"emotion": "left", "precision": "right", "dP": "right", "recall": "right", "dR": "right"}
         columns |= {"F1": "right", "dF1": "right", "support": "right"}
-        notes = ("ours/published; dP, dR, dF1: ours less the published figure",)
+        legend = () if found else ("ours/published; dP, dR, dF1: ours less the published figure",)
         if rows:
             found.append(
-                Section(f"{one.corpus}, {TITLES[one.classifier]}: the study's table", columns, rows, notes)
+                Section(f"{one.corpus}, {TITLES[one.classifier]}: the study's table", columns, rows, legend)
             )
     return found
 
@@ -122,7 +144,8 @@ def class_tables(tests: Sequence[Tested]) -> list[Section]:
             (emotion, *(cell for part in ways for cell in _cells(classes[part].get(emotion))))
             for emotion in emotions
         ]
-        found.append(Section(f"{corpus}, {TITLES[name]}: every emotion", columns, rows, _legend(list(ways))))
+        legend = () if found else _legend([one.part for one in rest])
+        found.append(Section(f"{corpus}, {TITLES[name]}: every emotion", columns, rows, legend))
     return found
 
 
