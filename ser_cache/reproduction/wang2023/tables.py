@@ -85,7 +85,7 @@ def _costs(tests: Sequence[Tested]) -> list[str]:
             for (classifier, corpus, part), value in accuracy.items()
             if (classifier, part) == (name, BY_UTTERANCE) and (name, corpus, NEW_SPEAKERS) in accuracy
         ]
-        found += [f"accuracy of {name} on new speakers less by utterance: {', '.join(lost)}"] if lost else []
+        found += [f"what new speakers change in accuracy, {name}: {', '.join(lost)}"] if lost else []
     return found
 
 
