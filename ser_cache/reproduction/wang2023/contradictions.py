@@ -146,9 +146,9 @@ def implied_table(study: PublishedStudy) -> Section:
     columns = {"published": "left", "text": "right", "best fold": "right", "CV mean": "right"}
     columns |= {"accuracy": "right", "macro F1": "right", "tested": "right", "off share": "right"}
     notes = [
-        f"text: its best accuracy; best fold, CV mean: of its {study.folds} folds; accuracy: recall x",
-        "support of its table; off share: clips that the support of an emotion is at most",
-        "from its share of the corpus, less than 1 if stratified",
+        f"text: its best accuracy; best fold, CV mean: of its {study.folds} folds",
+        "accuracy: recall x support of its table, which rounding moves by 0.005 at most",
+        "off share: clips that a support is at most from its share; below 1 if stratified",
     ]
     share = study.test_share
     if all(one.tested == round(share * study.classified) for one in study.classifiers.values()):

@@ -78,8 +78,7 @@ def share_table(corpus: Manifest) -> Section:
         for share in shares(corpus)
     ]
     notes = (
-        f"{len(corpus):,} clips, from the list that comes with ser_cache;",
-        f"lengths, sentences, every band of votes: ser describe {corpus.corpus}",
+        f"{len(corpus):,} clips, from the list that comes with ser_cache; more: ser describe {corpus.corpus}",
     )
     return Section("CREMA-D: clips by emotion, and by who speaks and how", columns, rows, notes)
 

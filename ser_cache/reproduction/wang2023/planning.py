@@ -186,8 +186,7 @@ def not_reproduced(study: PublishedStudy, aliases: Mapping[str, str], runs: Path
         "fine-tuning changes the backbone, of which a cache holds one state; nearest, frozen:",
         f"  ser extract --model {rows[0][0]} --corpus {CORPUS}",
         f"  ser probe --head all --model {rows[0][0]} --corpus {CORPUS}",
-        "the study's errors by subgroup are those of the fine-tuned models, so they are not",
-        "redone either; nearest: predictions.csv of a run, beside gender, age, race and",
-        "ethnicity of the manifest",
+        "nor are its errors by subgroup, which are those of the fine-tuned models; nearest: "
+        "predictions.csv of a run, beside gender, age, race and ethnicity of the manifest",
     )
     return Section("Not reproduced here", columns, rows, notes)

@@ -54,10 +54,10 @@ def _published_rows(one: Tested, expected: PublishedClassifier) -> list[tuple[st
 
 
 def _overall_notes(tests: Sequence[Tested]) -> list[str]:
-    notes = ["CV, best: mean and best fold of the search, of the candidate that it chose, in what"]
+    notes = ["CV, best: mean and best of the folds of the search, of the candidate it chose"]
     chosen = {one.part: one.selected_by.replace("_f1", " F1") for one in tests}
     told = ", ".join(f"{part} {score}" for part, score in sorted(chosen.items()))
-    notes.append(f"candidates are chosen by: {told}")
+    notes.append(f"what candidates are chosen by: {told}")
     beside = [one for one in tests if one.expected]
     if beside:
         one = max(beside, key=lambda one: one.clips)
@@ -192,8 +192,8 @@ def cluster_table(clusterings: Mapping[str, StoredClustering], study: PublishedS
     columns = {"corpus": "fold", "k": "right", "clips": "right", "silhouette": "right", "ARI": "right"}
     columns |= {"purity (chance)": "right", "closest, AMI": "left", "2 PCs": "right"}
     notes = [
-        "standardised MFCC, k-means; ARI and purity with emotion; closest: the label that the",
-        "clusters agree with best; 2 PCs: variance that two principal components explain",
+        "k-means of standardised MFCC; ARI and purity: with emotion",
+        "closest: the label that clusters agree with best; 2 PCs: variance of two components",
     ]
     return Section("Clusters of MFCC", columns, rows, (*notes, *_silhouette_note(clusterings, study)))
 
@@ -205,7 +205,7 @@ def _silhouette_note(clusterings: Mapping[str, StoredClustering], study: Publish
     above = [name for name, one in clusterings.items() if silhouette(one) >= study.silhouette_below]
     limit = study.silhouette_below
     if not above:
-        return [f"every silhouette is below {limit}, as in the study: these are no clusters to speak of"]
+        return [f"every silhouette is below {limit}, as in the study"]
     return [f"silhouette not below {limit}, unlike the study's: {', '.join(above)}"]
 
 
@@ -216,10 +216,7 @@ def run_table(tests: Sequence[Tested], clusterings: Mapping[str, StoredClusterin
     ]
     rows += [(corpus, "k-means", "", stored.folder.name) for corpus, stored in clusterings.items()]
     columns = {"corpus": "fold", "": "left", "tested": "left", "folder": "left"}
-    notes = (
-        "ser runs FOLDER: intervals over speakers, confusion, grid; ser compare FOLDER FOLDER;",
-        "k-means: ser cluster --list",
-    )
+    notes = ("intervals over speakers, confusion, grid: ser runs FOLDER; k-means: ser cluster --list",)
     return Section("Runs", columns, rows, notes)
 
 
