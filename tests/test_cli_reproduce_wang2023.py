@@ -17,18 +17,12 @@ from small_corpora import tone
 
 from ser_cache.baselines import CLASSIFIERS
 from ser_cache.cli import run
+from ser_cache.corpora import CORPORA
 from ser_cache.manifest import read_manifest, write_manifest
 from ser_cache.reproduction.wang2023 import Report, StudyOptions, published
 
 ACTORS = range(1001, 1007)
-CODES = {
-    "ANG": "anger",
-    "DIS": "disgust",
-    "FEA": "fear",
-    "HAP": "happiness",
-    "NEU": "neutral",
-    "SAD": "sadness",
-}
+CODES = CORPORA["cremad"].labels
 COMMAND = ["reproduce", "wang2023"]
 SMALL = {
     "svm": {"C": (1,), "gamma": (0.1, 0.01), "kernel": ("rbf",)},
@@ -153,7 +147,9 @@ def test_without_cremad_it_runs_on_what_there_is_and_makes_nothing_up(
     ]
     assert "nothing published stands beside other corpora" in out
     cost = float(scores[2][4]) - float(scores[1][4])
-    (line,) = (one for one in out.splitlines() if one.startswith("what new speakers change in accuracy, rf: "))
+    (line,) = (
+        one for one in out.splitlines() if one.startswith("what new speakers change in accuracy, rf: ")
+    )
     assert float(line.rpartition(" ")[2]) == pytest.approx(cost, abs=0.0011)
     assert out.count("speaker-dependent: the tested speakers are also trained on") == 1
     assert "the study's table" not in out

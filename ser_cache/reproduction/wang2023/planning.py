@@ -182,11 +182,14 @@ def not_reproduced(study: PublishedStudy, aliases: Mapping[str, str], runs: Path
         rows.append((*cells, *ours))
     columns = {"fine-tuned": "left", "epochs": "right", "rate": "right", "published F1": "right"}
     columns |= {"best here": "left", "macro F1": "right"}
+    subgroups = (
+        "its errors by subgroup are those of the fine-tuned models; nearest: predictions.csv of a run, "
+        "beside gender, age, race and ethnicity of the manifest"
+    )
     notes = (
         "fine-tuning changes the backbone, of which a cache holds one state; nearest, frozen:",
         f"  ser extract --model {rows[0][0]} --corpus {CORPUS}",
         f"  ser probe --head all --model {rows[0][0]} --corpus {CORPUS}",
-        "nor are its errors by subgroup, which are those of the fine-tuned models; nearest: "
-        "predictions.csv of a run, beside gender, age, race and ethnicity of the manifest",
+        subgroups,
     )
     return Section("Not reproduced here", columns, rows, notes)

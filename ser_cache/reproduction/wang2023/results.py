@@ -15,7 +15,7 @@ from ser_cache.reproduction.wang2023.running import BY_UTTERANCE
 from ser_cache.reproduction.wang2023.study import (
     CORPUS,
     MEASURES,
-    PublishedClass,
+    ClassScores,
     PublishedClassifier,
     PublishedStudy,
 )
@@ -23,25 +23,6 @@ from ser_cache.results import RunSummary, read_grid_search, read_run
 
 OVERALL = ("accuracy", "ua", "macro_f1", "fold_mean", "best_fold")
 """Scores of a whole test side, then of the chosen candidate in the folds of cross-validation."""
-
-
-@dataclass(frozen=True)
-class ClassScores:
-    """How a classifier did on one emotion; means over seeds.
-
-    Attributes:
-        emotion: which.
-        precision: fraction.
-        recall: fraction.
-        f1: fraction.
-        support: clips tested.
-    """
-
-    emotion: str
-    precision: float
-    recall: float
-    f1: float
-    support: int
 
 
 @dataclass(frozen=True)
@@ -88,7 +69,7 @@ class Tested:
         scores = (summary.wa.mean, summary.ua.mean, summary.macro_f1.mean, self.fold_mean, self.best_fold)
         return dict(zip(OVERALL, scores, strict=True))
 
-    def beside(self) -> Iterator[tuple[ClassScores, PublishedClass]]:
+    def beside(self) -> Iterator[tuple[ClassScores, ClassScores]]:
         """Every emotion with its published row; none where there are no published figures."""
         published = {row.emotion: row for row in self.expected.classes} if self.expected else {}
         yield from ((row, published[row.emotion]) for row in self.classes if row.emotion in published)

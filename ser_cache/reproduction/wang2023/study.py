@@ -22,14 +22,14 @@ MEASURES = ("precision", "recall", "f1", "support")
 
 
 @dataclass(frozen=True)
-class PublishedClass:
-    """How a classifier did on one emotion of its test side.
+class ClassScores:
+    """How a classifier did on one emotion of its test side: as printed, or ours.
 
     Attributes:
         emotion: as manifests call it.
-        precision: as printed.
-        recall: as printed.
-        f1: as printed.
+        precision: fraction.
+        recall: fraction.
+        f1: fraction.
         support: clips that were tested.
     """
 
@@ -53,7 +53,7 @@ class PublishedClassifier:
     """
 
     name: str
-    classes: tuple[PublishedClass, ...]
+    classes: tuple[ClassScores, ...]
     best_accuracy: float
     best_fold: float
     fold_mean: float
@@ -165,7 +165,7 @@ def published() -> PublishedStudy:
 def _classifier(name: str, stated: Mapping[tuple[str, str], float]) -> PublishedClassifier:
     labels, theirs = CORPORA[CORPUS].labels, CLASSIFIERS[name]
     classes = [
-        PublishedClass(
+        ClassScores(
             labels[row["emotion"]],
             float(row["precision"]),
             float(row["recall"]),

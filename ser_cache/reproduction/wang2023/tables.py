@@ -10,7 +10,6 @@ import numpy as np
 from ser_cache.clustering import StoredClustering
 from ser_cache.reproduction.wang2023.results import (
     OVERALL,
-    ClassScores,
     Tested,
     published_overall,
     silhouette,
@@ -22,6 +21,7 @@ from ser_cache.reproduction.wang2023.study import (
     CORPUS,
     MEASURES,
     TITLES,
+    ClassScores,
     PublishedClassifier,
     PublishedStudy,
 )
@@ -100,7 +100,7 @@ def _cautions(tests: Sequence[Tested]) -> list[str]:
 
 def published_tables(tests: Sequence[Tested]) -> list[Section]:
     """Each classifier's table of the study, with ours and the difference in every cell."""
-    found = []
+    found: list[Section] = []
     for one in sorted(tests, key=_order):
         rows = [
             (
@@ -131,7 +131,7 @@ def class_tables(tests: Sequence[Tested]) -> list[Section]:
 
     What stands in :func:`published_tables` is not repeated.
     """
-    found = []
+    found: list[Section] = []
     rest = [one for one in sorted(tests, key=_order) if not one.expected]
     for corpus, name in dict.fromkeys((one.corpus, one.classifier) for one in rest):
         ways = {one.part: one for one in rest if (one.corpus, one.classifier) == (corpus, name)}
