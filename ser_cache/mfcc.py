@@ -28,10 +28,8 @@ if TYPE_CHECKING:
 
 MFCC = "mfcc"
 """What names of MFCC begin with; settings other than the defaults follow, each after a ``+``."""
-FEATURES_VERSION = 2
-"""Raised when the computation changes, so that older features are not taken for new ones. With 1, decibels
-of clips shorter than a window were cut off 80 below the loudest of more frames than were kept.
-"""
+FEATURES_VERSION = 1
+"""Raised when the computation changes, so that older features are not taken for new ones."""
 
 _MARKS = {
     "n": "coefficients",

@@ -89,6 +89,7 @@ def test_seeds_are_for_forests_and_layers_a_run_each(tmp_path):
         baseline(features, manifest, replace(options, layers=(7,)), tmp_path)
 
 
+@pytest.mark.usefixtures("small_grids")
 def test_solvers_that_were_stopped_are_told_also_when_reused(tmp_path):
     features, manifest = corpus()
     options = chosen("svm", protocol="classical")

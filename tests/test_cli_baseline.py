@@ -125,7 +125,9 @@ def test_what_was_chosen_names_features_layers_and_seeds_where_they_differ(
 
 
 def chosen_headings(capsys: pytest.CaptureFixture[str]) -> list[str]:
-    table = capsys.readouterr().out.partition("Chosen by cross-validation: mean and range of WA over")[2]
+    table = capsys.readouterr().out.partition("Chosen by cross-validation: mean and range of accuracy over")[
+        2
+    ]
     return table.splitlines()[2].split()
 
 

@@ -43,15 +43,15 @@ def test_other_settings_equal_those_of_librosa():
     assert relative_error(MfccExtractor(options).prepare(audio), theirs) < 1e-5
 
 
-@pytest.mark.parametrize("samples", [1, 100, 500, 511, 2047, 20_000])
+@pytest.mark.parametrize("samples", [1, 500, 1023, 2047, 20_000])
 @pytest.mark.parametrize(
     "name",
-    ["mfcc", "mfcc+n40+fft400+hop160+mel64", "mfcc+fft4096", "mfcc+hop100", "mfcc+n20+mel20", "mfcc+sr8000"],
+    ["mfcc", "mfcc+n40+fft400+hop160+mel64", "mfcc+fft4096", "mfcc+hop1024", "mfcc+n20+mel20", "mfcc+sr8000"],
 )
 def test_every_setting_and_length_gives_librosas_values(name, samples):
     options = mfcc_options(name)
-    audio = voiced(20_000)[-samples:]
-    audio[-1] = 0.5  # loudest in a frame that would lie beyond the end
+    audio = np.float32(1e-6) * np.random.default_rng(0).standard_normal(samples, dtype=np.float32)
+    audio[-1] = 0.9  # more than 80 dB louder than the rest, in a frame that would lie beyond the end
     heard = (
         audio if options.sample_rate == 16_000 else librosa.resample(audio, orig_sr=16_000, target_sr=8_000)
     )
@@ -72,11 +72,11 @@ def test_every_setting_and_length_gives_librosas_values(name, samples):
 
 
 def test_bands_without_a_frequency_are_told_in_one_line_and_no_warning():
-    extractor = MfccExtractor(mfcc_options("mfcc+n20+fft400+hop160"))
+    extractor = MfccExtractor(mfcc_options("mfcc+n20+fft256+hop160"))
     assert np.isfinite(extractor.prepare(voiced(8000))).all()
-    assert re.fullmatch(r"\d+ of 128 mel bands lie between .* as in mfcc\+fft400\+mel40", extractor.caution)
+    assert re.fullmatch(r"13 of 128 mel bands lie between .* as in mfcc\+fft256\+mel25", extractor.caution)
     assert MfccExtractor().caution == ""
-    assert MfccExtractor(mfcc_options("mfcc+n20+fft400+hop160+mel40")).caution == ""
+    assert MfccExtractor(mfcc_options("mfcc+n20+fft256+hop160+mel25")).caution == ""
 
 
 def test_first_clip_keeps_its_golden_coefficients():

@@ -91,8 +91,8 @@ def baseline(
     trained = _train(features, todo, runs, on_progress)
     summaries = []
     for work, known in zip(wanted, found, strict=True):
-        run = good.get(work.config.run_id)
-        reused, run = run is not None, run or trained[work.config.run_id]
+        reused = work.config.run_id in good
+        run = (good if reused else trained)[work.config.run_id]
         notes = task.warnings + fold_notes + _solver_notes(run) + _stale_warning(known)
         summaries.append(summarise(run, reused=reused, warnings=notes))
     return summaries
