@@ -194,6 +194,7 @@ def test_cremad_stands_beside_the_published_figures_cell_by_cell(
     out = capsys.readouterr().out
     assert "how to get it" not in out
     assert table(out, "wang2023: what of it runs here")[1][:5] == ["cremad", "72", "6", "6", "to extract"]
+    assert "cremad here is not the whole: 72 of 7,442 clips" in out
     scores = table(out, "MFCC with grid search: test scores")
     assert [row[2] for row in scores[1:5]] == ["by utterance", "published", "diff", "new speakers"]
     ours, paper, difference = ([float(cell) for cell in row[4:]] for row in scores[1:4])

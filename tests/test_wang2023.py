@@ -15,6 +15,7 @@ from ser_cache.manifest import Manifest
 from ser_cache.official import ready_manifest
 from ser_cache.reproduction.wang2023 import (
     ABSENT,
+    AUDIO,
     BY_UTTERANCE,
     NEW_SPEAKERS,
     Report,
@@ -25,6 +26,7 @@ from ser_cache.reproduction.wang2023 import (
 )
 from ser_cache.reproduction.wang2023.contradictions import contradictions
 from ser_cache.reproduction.wang2023.corpus_tables import agreements, shares
+from ser_cache.reproduction.wang2023.planning import plan_table
 from ser_cache.reproduction.wang2023.running import study_split
 from ser_cache.reproduction.wang2023.study import CLASSIFIERS, MEASURES
 
@@ -193,6 +195,13 @@ def test_the_best_probe_of_a_fine_tuned_checkpoint_stands_beside_it(tmp_path: Pa
     told = {one["alias"]: one.get("best_here", "") for one in report.as_data()["not_reproduced"]}
     assert told["xls-r"].startswith("cremad-xls-r+int8-multilayer-")
     assert told["voxpopuli-100k"] == ""
+
+
+def test_the_whole_corpus_is_not_said_to_be_a_part(ready: Manifest) -> None:
+    options = StudyOptions()
+    for manifest, is_part in ((ready, False), (replace(ready, utterances=ready.utterances[1:]), True)):
+        section = plan_table([planned("cremad", manifest, AUDIO, options, set())], options)
+        assert any("is not the whole" in note for note in section.notes) == is_part
 
 
 # How it is run

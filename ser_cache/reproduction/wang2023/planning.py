@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -118,7 +119,18 @@ def plan_table(corpora: Sequence[Planned], options: StudyOptions) -> Section:
     ]
     if AUDIO in [one.features for one in corpora]:
         notes.append(f"{AUDIO}: {options.features} takes seconds and is extracted first")
+    notes += _other_corpus(corpora)
     return Section("wang2023: what of it runs here", columns, rows, tuple(notes))
+
+
+def _other_corpus(corpora: Sequence[Planned]) -> list[str]:
+    """Where the study's corpus is not here as a whole, or with other labels."""
+    whole = known_corpus(CORPUS).expected
+    own = next((one.manifest for one in corpora if one.corpus == CORPUS and one.manifest), None)
+    if own is None or Counter(clip.emotion for clip in own.utterances) == whole:
+        return []
+    clips = f"{len(own):,} of {sum(whole.values()):,} clips"
+    return [f"{CORPUS} here is not the whole: {clips}; for that alone it would differ from the published"]
 
 
 def how_to_get(places: Sequence[str]) -> Section:
