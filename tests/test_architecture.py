@@ -45,6 +45,8 @@ LAYERS = {
     "backbones": 3,
     "mfcc": 3,
     "catalogue": 3,
+    "length_leaks": 3,
+    "languages": 2,
     "importing": 3,
     "given_files": 3,
     "splits": 3,

@@ -106,7 +106,7 @@ def test_a_corpus_that_cannot_be_split_does_not_stop_the_others(grid, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["wang2023"], "unknown study 'wang2023'"),
+        (["wang2024"], "unknown study 'wang2024'"),
         (["dasaro2024", "--model", "whisper-base"], "--also whisper-base"),
         (["dasaro2024", "--also", "nothing"], "ser extract --model nothing"),
         (["dasaro2024", "--corpus", "ravdess"], "unknown corpus 'ravdess'"),
