@@ -8,7 +8,7 @@ once for all classifiers.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -63,7 +63,12 @@ def check_functionals(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(names)
 
 
-def summarise_frames(features: Summarisable, layer: int, names: Sequence[str]) -> NDArray[np.float64]:
+def summarise_frames(
+    features: Summarisable,
+    layer: int,
+    names: Sequence[str],
+    on_progress: Callable[[int, int], None] = lambda _done, _total: None,
+) -> NDArray[np.float64]:
     """One vector an utterance.
 
     Where the cache holds means of several of the model's frames, each counts as often as it has frames, the
@@ -73,6 +78,8 @@ def summarise_frames(features: Summarisable, layer: int, names: Sequence[str]) -
         features: the cached features of N utterances.
         layer: which.
         names: of functionals.
+        on_progress: told how many utterances' frames are read, of how many: of large caches, that takes a
+            while.
 
     Returns:
         (N, functionals * width), in the order of ``features.ids``: all channels of the first functional,
@@ -92,11 +99,13 @@ def summarise_frames(features: Summarisable, layer: int, names: Sequence[str]) -
     columns = {"mean": features.mean, "std": features.std}
     blocks = {name: columns[name](layer).astype(np.float64) for name in names if name in _STORED}
     if needy:
-        blocks |= dict(zip(needy, _from_frames(features, layer, needy), strict=True))
+        blocks |= dict(zip(needy, _from_frames(features, layer, needy, on_progress), strict=True))
     return np.concatenate([blocks[name] for name in names], axis=1)
 
 
-def _from_frames(features: Summarisable, layer: int, names: Sequence[str]) -> NDArray[np.float64]:
+def _from_frames(
+    features: Summarisable, layer: int, names: Sequence[str], on_progress: Callable[[int, int], None]
+) -> NDArray[np.float64]:
     """Functionals that the cache does not keep: (functionals, N, width)."""
     # The extremes are percentiles too, and one sort of the frames serves all.
     shares = np.array([{"min": 0.0, "max": 100.0}.get(name, _percentile(name)) for name in names], float)
@@ -106,6 +115,7 @@ def _from_frames(features: Summarisable, layer: int, names: Sequence[str]) -> ND
         if features.frame_average > 1:
             frames = np.repeat(frames, features.group_sizes(index), axis=0)
         found.append(np.percentile(frames, shares, axis=0))
+        on_progress(index + 1, len(features.ids))
     return np.stack(found, axis=1)
 
 

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import math
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -163,6 +166,33 @@ class MfccExtractor:
             "features_version": FEATURES_VERSION,
         }
         self.provenance: Mapping[str, str] = {"model": self.name}
+        self._making_filters = Lock()
+
+    @property
+    def caution(self) -> str:
+        """What must be known of these settings, in a line; empty for nothing."""
+        empty = int((self._filters.max(axis=1) == 0).sum())
+        if not empty:
+            return ""
+        options = self._options
+        return (
+            f"{empty} of {options.bands} mel bands lie between two frequencies of a transform of "
+            f"{options.fft_samples} samples and are always empty; fewer bands are usual with it, as in "
+            f"mfcc+fft{options.fft_samples}+mel{max(1, options.fft_samples // 10)}"
+        )
+
+    @cached_property
+    def _filters(self) -> NDArray[np.float32]:
+        """The mel filters, (bands, frequencies), made once for all clips."""
+        import librosa  # takes seconds, which only MFCC should cost
+
+        with self._making_filters, warnings.catch_warnings():
+            # They are told once, as a caution.
+            warnings.filterwarnings("ignore", "Empty filters", UserWarning)
+            filters: NDArray[np.float32] = librosa.filters.mel(
+                sr=self._options.sample_rate, n_fft=self._options.fft_samples, n_mels=self._options.bands
+            )
+        return filters
 
     def at_precision(self, precision: str) -> MfccExtractor:
         """Itself: MFCC is computed in fp32 and nothing else.
@@ -190,7 +220,7 @@ class MfccExtractor:
 
         Thread-safe.
         """
-        import librosa  # takes seconds, which only MFCC should cost
+        import librosa
 
         options = self._options
         kept = audio[: self._clipping.kept(len(audio))]
@@ -198,15 +228,11 @@ class MfccExtractor:
             kept = librosa.resample(kept, orig_sr=SAMPLE_RATE, target_sr=options.sample_rate)
         # librosa pads with zeros anyway, but warns of clips shorter than a window
         padded = np.pad(kept, (0, max(0, options.fft_samples - len(kept))))
-        coefficients: NDArray[np.float32] = librosa.feature.mfcc(
-            y=padded,
-            sr=options.sample_rate,
-            n_mfcc=options.coefficients,
-            n_fft=options.fft_samples,
-            hop_length=options.hop_samples,
-            n_mels=options.bands,
-        )
-        coefficients = coefficients[:, : self.frames(len(audio))]
+        spectrum = librosa.stft(padded, n_fft=options.fft_samples, hop_length=options.hop_samples)
+        # Before decibels: librosa cuts them off 80 below the loudest, which must be in a frame of the clip.
+        power = np.abs(spectrum[:, : self.frames(len(audio))]) ** 2.0
+        decibels = librosa.power_to_db(np.einsum("ft,mf->mt", power, self._filters, optimize=True))
+        coefficients: NDArray[np.float32] = librosa.feature.mfcc(S=decibels, n_mfcc=options.coefficients)
         mode = "interp" if coefficients.shape[1] >= _DELTA_FRAMES else "nearest"
         slopes = [
             librosa.feature.delta(coefficients, width=_DELTA_FRAMES, order=order, mode=mode)

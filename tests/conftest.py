@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -64,3 +65,14 @@ def corpus() -> FakeCorpus:
     from fake_extractor import FakeCorpus  # imports torch, which most tests do without
 
     return FakeCorpus.make(np.random.default_rng(1).integers(320, 6000, size=20).tolist())
+
+
+@pytest.fixture
+def small_grids(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Grids of classical classifiers that take a second."""
+    from small_baselines import SMALL
+
+    from ser_cache.baselines import CLASSIFIERS
+
+    for name, grid in SMALL.items():
+        monkeypatch.setitem(CLASSIFIERS, name, replace(CLASSIFIERS[name], grid=grid))

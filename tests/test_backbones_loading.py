@@ -2,8 +2,10 @@
 
 import json
 import os
+import re
 import shutil
 import socket
+from types import SimpleNamespace
 
 import huggingface_hub
 import pytest
@@ -15,6 +17,7 @@ from safetensors.torch import load_file, save_file
 
 from ser_cache.backbones import checkpoints, weights
 from ser_cache.backbones.loading import BackboneOptions, describe, load
+from ser_cache.backbones.registry import BACKBONES
 from ser_cache.errors import BackboneError, SettingsError, UnknownNameError
 
 CPU = BackboneOptions(device="cpu")
@@ -139,8 +142,12 @@ def test_an_unknown_name_lists_the_known_ones_and_says_what_else_works():
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("whisper-tiny", "perhaps openai/whisper-tiny, or a local folder"),
-        ("hubert-xlarge-ll60k", "perhaps facebook/hubert-xlarge-ll60k, or a local folder"),
+        (
+            "whisper-turbo-x",
+            "give its hub id as its page on the hub has it (such as openai/whisper-small.en)",
+        ),
+        ("hubert-xlarge-ll60k", "(such as facebook/hubert-base-ls960), or a local folder."),
+        ("whisper-tiny.en", "Did you mean 'whisper-tiny-en'"),
         ("whisper-meduim", "Did you mean 'whisper-medium'"),
         ("wavlm-base", "Did you mean 'wavlm-base-plus'"),
     ],
@@ -347,6 +354,37 @@ def test_a_model_out_of_reach_says_how_to_get_it(hub, model):
         BackboneError, match=r"config\.json.*out of reach .*; run `hf download .*HF_HOME.*folder"
     ):
         load(model, CPU)
+
+
+def test_no_repository_is_advised_that_is_not_known():
+    for name in ("whisper-gigantic", "hubert-xlarge-ll60k", "wavlm-nonsense", "wav2vec2-conformer-rel-pos"):
+        with pytest.raises(UnknownNameError) as caught:
+            describe(name)
+        named = set(re.findall(r"\b(?:openai|facebook|microsoft)/[\w.-]*\w", str(caught.value)))
+        assert named <= {spec.hub_id for spec in BACKBONES.values()}
+
+
+@pytest.mark.parametrize(
+    ("model", "meant"),
+    [
+        ("openai/whisper-smal", " (did you mean openai/whisper-small, alias whisper-small?)"),
+        ("facebook/wav2vec-xls-r-300m", " (did you mean facebook/wav2vec2-xls-r-300m, alias xls-r?)"),
+        ("openai/whisper-small", ""),
+        ("org/never-heard-of", ""),
+    ],
+)
+@pytest.mark.parametrize("reachable", [False, True])
+def test_a_slip_in_a_hub_id_is_told_with_the_known_one(hub, monkeypatch, model, meant, reachable):
+    monkeypatch.setattr(checkpoints, "_hub_is_reachable", lambda: reachable)
+    answer = SimpleNamespace(headers={}, request=None)  # all that the hub's error looks at
+    unknown = errors.RepositoryNotFoundError("Repository Not Found", response=answer)
+    if reachable:
+        monkeypatch.setattr(huggingface_hub, "hf_hub_download", breaks_off(unknown))
+    with pytest.raises(BackboneError) as caught:
+        load(model, CPU)
+    said = str(caught.value)
+    assert ("did you mean" in said, meant in said) == (bool(meant), True)
+    assert ("the hub has no repository" in said) == reachable
 
 
 def test_a_model_in_the_hubs_cache_needs_no_network(hub, saved):

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from small_grid import cache_features, manifest, save_manifest
 
 from ser_cache.baselines import CLASSIFIERS
 from ser_cache.cli import run
@@ -77,8 +78,9 @@ def test_every_layer_of_a_backbone_has_a_run(tones: Path, capsys: pytest.Capture
     assert run(["extract", "--model", "mfcc+d1"]) == 0
     command = ["baseline", *FAST, "--features", "mfcc+d1", "--layer", "all"]
     assert run(command) == 0
-    assert run([*command, "--layer", "3"]) == 0
     capsys.readouterr()
+    assert run([*command, "--layer", "3"]) == 1
+    assert capsys.readouterr().err.splitlines()[-1] == "error: mfcc+d1/tones has no layer 3; cached are 1."
     assert run(["baseline", *FAST, "--features", "mfcc+d1", "--layer", "3"]) == 1
     assert capsys.readouterr().err.splitlines()[-1] == "error: mfcc+d1/tones has no layer 3; cached are 1."
     assert [folder.name.startswith("tones-mfcc+d1-knn-") for folder in Path("runs").iterdir()] == [True]
@@ -107,6 +109,26 @@ def test_what_cannot_be_is_one_line(
     assert told in err.splitlines()[-1]
     assert err.splitlines()[-1].startswith("error: ")
     assert not Path("runs").exists()
+
+
+def test_what_was_chosen_names_features_layers_and_seeds_where_they_differ(
+    empty_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = save_manifest(empty_folder / "manifests", manifest("emovo"))
+    for backbone in ("whisper-small", "xls-r"):
+        cache_features(empty_folder / "cache", backbone, made, layers=(0, 1, 2))
+    command = ["baseline", *FAST, "--features", "whisper-small", "--protocol", "wang2023"]
+    assert run(command) == 0
+    assert chosen_headings(capsys) == ["corpus", "head", "chosen", "mean", "range"]
+    assert run([*command, "--features", "xls-r", "--layer", "all"]) == 0
+    assert chosen_headings(capsys) == ["corpus", "features", "layer", "head", "chosen", "mean", "range"]
+
+
+def chosen_headings(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    table = capsys.readouterr().out.partition("Chosen by cross-validation: mean and range of accuracy over")[
+        2
+    ]
+    return table.splitlines()[2].split()
 
 
 def test_chosen_emotions_are_the_classes_and_all_of_the_corpus_is_cached(

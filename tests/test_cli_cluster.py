@@ -3,8 +3,10 @@
 import csv
 import io
 import json
+import re
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 from printed import last_line
@@ -59,6 +61,42 @@ def test_tables_fit_a_terminal_of_80_columns(cached, capsys):
     assert run([*WHISPER, "--layer", "all", "--seeds", "3"]) == 0
     lines = [line for line in capsys.readouterr().out.splitlines() if not line.startswith("assignments")]
     assert max(map(len, lines)) <= 80
+
+
+def test_many_labels_and_emotions_take_several_tables_of_80_columns(empty_folder, capsys):
+    emotions = [f"a rather long emotion {letter}" for letter in "abcdefgh"]
+    clips = tuple(
+        replace(
+            clip,
+            emotion=emotions[number % 8],
+            gender=f"{number % 2}",
+            sentence=f"{number % 5}",
+            intensity=f"{number % 3}",
+            age=f"{20 + 10 * (number % 4)}",
+            race=f"{number % 4}",
+            ethnicity=f"{number // 4 % 2}",
+        )
+        for number, clip in enumerate(manifest("emovo").utterances)
+    )
+    made = save_manifest(empty_folder / "manifests", Manifest("emovo", clips))
+    cache_features(empty_folder / "cache", "whisper-small", made, layers=(0, 1))
+    capsys.readouterr()
+    assert run([*WHISPER, "--seeds", "2", "--layer", "all"]) == 0
+    assert run([*WHISPER, "--seeds", "2"]) == 0
+    out = capsys.readouterr().out
+    lines = out.splitlines()
+    assert max(len(squeezed(line)) for line in lines if "  " in line) <= 80  # lines of prose fold
+    titles = [line for line in lines if line.endswith("(continued)")]
+    assert [title.partition(":")[0].partition(" of ")[0] for title in titles] == [
+        "Clusters by layer",
+        *["Clusters by emotion"] * 2,
+    ]
+    assert [out.count(f"  {label}") > 0 for label in ("race", "ethnicity", *emotions)] == [True] * 10
+
+
+def squeezed(line):
+    """A line as a terminal of 80 columns has it: one space less between two columns of a table."""
+    return re.sub(r"(?<=\S)  (?=\s*\S)", " ", line)
 
 
 def test_a_range_of_k_takes_the_best_silhouette(cached, capsys):
@@ -153,6 +191,39 @@ def test_what_is_there_is_listed(cached, capsys):
     assert "broken is damaged" in captured.err
 
 
+def test_clusterings_that_newer_ones_replace_are_marked_in_the_list(cached, capsys):
+    command = [*WHISPER, "--corpus", "emovo", "--k", "3"]
+    assert run(command) == 0
+    clips = manifest("emovo").utterances
+    changed = (replace(clips[0], emotion="neutral"), *clips[1:])
+    save_manifest(cached / "manifests", Manifest("emovo", changed))
+    assert run(command) == 0
+    capsys.readouterr()
+    assert run(["cluster", "--list"]) == 0
+    out = capsys.readouterr().out
+    assert out.count("1 seed, stale") == 1
+    assert "stale: a newer one of the same choices is on other data" in out
+    assert run(["cluster", "--list", "--format", "csv"]) == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert sorted(row["stale"] for row in rows) == ["False", "True"]
+
+
+def test_what_is_clustered_is_shown_after_ctrl_c(cached, capsys, monkeypatch):
+    from ser_cache import clustering
+
+    def interrupted(features, *arguments, **named):
+        if features.corpus == "emovo":
+            raise KeyboardInterrupt
+        return whole(features, *arguments, **named)
+
+    whole = clustering.cluster
+    monkeypatch.setattr(clustering, "cluster", interrupted)
+    assert run(WHISPER) == 130
+    captured = capsys.readouterr()
+    assert "Clusters of emodb" in captured.out
+    assert "interrupted; finished layers are kept" in captured.err
+
+
 def test_clusterings_do_not_disturb_the_runs(cached, capsys):
     assert run([*WHISPER]) == 0
     capsys.readouterr()
@@ -216,7 +287,7 @@ def test_missing_mfcc_are_extracted_first_and_nothing_of_it_is_on_stdout(tones, 
     captured = capsys.readouterr()
     assert captured.err.startswith("mfcc of tones is not cached completely: extracting it first.\n")
     assert "36 utterances extracted" in captured.err
-    assert captured.out.startswith("corpus,features,layer,k")
+    assert captured.out.startswith("corpus,features,layer,emotions,stale,k,")
     assert run(["cluster"]) == 0
     captured = capsys.readouterr()
     assert "extracting" not in captured.err
@@ -243,6 +314,7 @@ def test_utterances_that_fail_are_listed_and_the_rest_is_clustered(tones, capsys
 )
 def test_figures_are_drawn_and_named(cached, capsys, arguments, drawn):
     pytest.importorskip("matplotlib")
+    (cached / "figures").mkdir()
     assert run([*WHISPER, *arguments, "--plot", "figures/c.svg"]) == 0
     assert {path.name for path in (cached / "figures").iterdir()} == drawn
     assert {line.removeprefix("figure: figures/") for line in capsys.readouterr().err.splitlines()} == drawn

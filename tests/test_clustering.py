@@ -21,11 +21,13 @@ from ser_cache.clustering import (
     cluster_points,
     label_sets,
     read_clustering,
+    stale_clusterings,
     stored_clusterings,
 )
 from ser_cache.clustering.labels import decade
 from ser_cache.clustering.partitioning import k_means, renumbered
 from ser_cache.clustering.preparing import principal_components, standardised
+from ser_cache.emotions import EmotionChoice, choose_emotions
 from ser_cache.errors import ClusteringError, ResultsError
 from ser_cache.manifest import Manifest
 from ser_cache.results import list_runs
@@ -305,6 +307,66 @@ def test_other_labels_features_or_options_are_another_clustering(made, tmp_path,
         options = replace(options, reduce=2)
     assert not cluster(features, manifest, (2,), options, tmp_path)[0].reused
     assert len(list(stored_clusterings(tmp_path))) == 2
+
+
+def test_a_corpus_without_labels_that_lost_an_utterance_is_another_clustering(tmp_path):
+    clips = tuple(replace(clip, emotion="fear", speaker="s0") for clip in utterances())
+    options = ClusterOptions(k=(2,), permutations=5)
+    (first,) = cluster(Features(clips), Manifest("toy", clips), (2,), options, tmp_path)
+    assert not first.clustering.agreements
+    (second,) = cluster(Features(clips[1:]), Manifest("toy", clips[1:]), (2,), options, tmp_path)
+    assert not second.reused
+    assert len(second.clustering.members.ids) == len(clips) - 1
+
+
+@pytest.mark.parametrize("changed", ["label", "features", "new column"])
+def test_of_clusterings_of_the_same_choices_the_newest_counts(made, tmp_path, changed):
+    features, manifest = made
+    options = ClusterOptions(k=(3,), permutations=5)
+    (old,) = cluster(features, manifest, (2,), options, tmp_path)
+    cluster(features, manifest, (1,), options, tmp_path)
+    cluster(features, manifest, (2,), replace(options, reduce=2), tmp_path)
+    assert stale_clusterings(all_stored(tmp_path)) == frozenset()
+    digest, clips = features.fingerprint.digest, manifest.utterances
+    if changed == "label":
+        clips = (replace(clips[0], emotion="neutral"), *clips[1:])
+    elif changed == "new column":
+        clips = tuple(replace(clip, gender="f" if clip.speaker < "s2" else "m") for clip in clips)
+    else:
+        features.fingerprint = replace(features.fingerprint, digest="b" * 64)
+    (new,) = cluster(features, Manifest("toy", clips), (2,), options, tmp_path)
+    assert stale_clusterings(all_stored(tmp_path)) == {old.folder}
+    features.fingerprint = replace(features.fingerprint, digest=digest)
+    (again,) = cluster(features, manifest, (2,), options, tmp_path)
+    assert again.reused
+    assert stale_clusterings(all_stored(tmp_path)) == {new.folder}
+
+
+def all_stored(runs):
+    return [read_clustering(folder) for folder in stored_clusterings(runs)]
+
+
+def test_other_emotions_are_no_other_state_of_the_same_clustering(made, tmp_path):
+    features, manifest = made
+    options = ClusterOptions(k=(2,), permutations=5)
+    cluster(features, manifest, (2,), options, tmp_path)
+    chosen_emotions = choose_emotions(manifest, EmotionChoice.parse("anger,rest=fear+neutral"))
+    (some,) = cluster(features, chosen_emotions, (2,), options, tmp_path)
+    assert read_clustering(some.folder).config == some.config
+    assert some.config.emotions == {"anger": ("anger",), "rest": ("fear", "neutral")}
+    assert stale_clusterings(all_stored(tmp_path)) == frozenset()
+
+
+def test_progress_counts_k_means_silhouettes_and_agreement_of_every_layer(made, tmp_path):
+    features, manifest = made
+    options = ClusterOptions(k=(2, 3), seeds=(0, 1), permutations=5)
+    told = []
+    cluster(features, manifest, (0, 2), options, tmp_path, progress=lambda *news: told.append(news))
+    assert [done for done, _, _ in told] == sorted(done for done, _, _ in told)
+    assert {total for _, total, _ in told} == {2 * (4 + 2)}
+    assert told[-1] == (12, 12, "layer 2")
+    assert [what for _, _, what in told][:3] == ["layer 0, k 2", "layer 0, k 2", "layer 0, k 3"]
+    assert {"layer 2, silhouettes 100%", "layer 2, agreement with labels"} <= {what for _, _, what in told}
 
 
 def test_the_order_of_the_manifest_is_the_same_clustering(made, tmp_path):

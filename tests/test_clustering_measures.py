@@ -1,6 +1,7 @@
 """Agreement of clusters with labels, and silhouettes: beside naive versions and published values."""
 
 import sys
+import tracemalloc
 from itertools import permutations
 
 import numpy as np
@@ -141,7 +142,8 @@ def test_chance_is_the_mean_over_all_orders_of_the_labels():
 def test_permuted_tables_keep_both_margins():
     dice = np.random.default_rng(1)
     clusters, groups = dice.integers(0, 4, 60), dice.integers(0, 3, 60)
-    table, permuted = contingency(clusters, groups), permuted_tables(clusters, groups, 20, seed=0)
+    table = contingency(clusters, groups)
+    permuted = np.stack(list(permuted_tables(clusters, groups, 20, seed=0)))
     assert (permuted.sum(axis=1) == table.sum(axis=0)).all()
     assert (permuted.sum(axis=2) == table.sum(axis=1)).all()
     assert len({one.tobytes() for one in permuted}) > 1
@@ -168,3 +170,43 @@ def test_utterances_without_the_label_are_left_out():
     clusters = np.array([0, 0, 1, 1, 1])
     found = agreement(clusters, ["a", "a", "b", "", "b"], permutations=5)
     assert (found.utterances, found.ari, found.purity) == (4, 1.0, 1.0)
+
+
+@pytest.fixture
+def peak():
+    """Bytes that were held at once since the test began."""
+    tracemalloc.start()
+    yield lambda: tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+
+
+def test_a_group_for_nearly_every_utterance_takes_no_memory_for_every_pair(monkeypatch, peak):
+    monkeypatch.setattr(sys.modules["ser_cache.clustering.silhouettes"], "ROWS_MEBIBYTES", 1)
+    dice, count = np.random.default_rng(0), 3000
+    points, groups = dice.normal(size=(count, 2)), np.arange(count) % (count - 2)
+    silhouettes(points[:9], [groups[:9] % 2])  # imports
+    tracemalloc.reset_peak()
+    before = tracemalloc.get_traced_memory()[0]
+    (scores,) = silhouettes(points, [groups])
+    assert np.count_nonzero(scores) <= 4  # those that are not alone in their group
+    assert peak() - before < 8 * count**2 / 6
+
+
+def test_permutations_of_many_groups_are_not_held_all_at_once(peak):
+    dice, groups = np.random.default_rng(0), 2000
+    clusters = dice.integers(0, 10, 3 * groups)
+    names = [f"s{number % groups}" for number in range(3 * groups)]
+    agreement(clusters, names, permutations=2)  # imports
+    tracemalloc.reset_peak()
+    before = tracemalloc.get_traced_memory()[0]
+    agreement(clusters, names, permutations=100)
+    assert peak() - before < 8 * 100 * 10 * groups / 2
+
+
+def test_silhouettes_tell_how_many_points_are_done(monkeypatch):
+    monkeypatch.setattr(sys.modules["ser_cache.clustering.silhouettes"], "ROWS_MEBIBYTES", 0.05)
+    points, told = np.random.default_rng(0).normal(size=(700, 2)), []
+    silhouettes(points, [np.arange(700) % 3], lambda done, total: told.append((done, total)))
+    assert len(told) > 10
+    assert told == sorted(told)
+    assert told[-1] == (700, 700)

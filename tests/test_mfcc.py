@@ -1,6 +1,7 @@
 """MFCC against librosa, and its shape as an extractor."""
 
 import re
+import warnings
 
 import librosa
 import numpy as np
@@ -40,6 +41,42 @@ def test_other_settings_equal_those_of_librosa():
     options = MfccOptions(coefficients=40, fft_samples=400, hop_samples=160, bands=64)
     theirs = librosa.feature.mfcc(y=audio, sr=16_000, n_mfcc=40, n_fft=400, hop_length=160, n_mels=64).T
     assert relative_error(MfccExtractor(options).prepare(audio), theirs) < 1e-5
+
+
+@pytest.mark.parametrize("samples", [1, 500, 1023, 2047, 20_000])
+@pytest.mark.parametrize(
+    "name",
+    ["mfcc", "mfcc+n40+fft400+hop160+mel64", "mfcc+fft4096", "mfcc+hop1024", "mfcc+n20+mel20", "mfcc+sr8000"],
+)
+def test_every_setting_and_length_gives_librosas_values(name, samples):
+    options = mfcc_options(name)
+    audio = np.float32(1e-6) * np.random.default_rng(0).standard_normal(samples, dtype=np.float32)
+    audio[-1] = 0.9  # more than 80 dB louder than the rest, in a frame that would lie beyond the end
+    heard = (
+        audio if options.sample_rate == 16_000 else librosa.resample(audio, orig_sr=16_000, target_sr=8_000)
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of a window longer than the clip, and of empty bands
+        theirs = librosa.feature.mfcc(
+            y=heard,
+            sr=options.sample_rate,
+            n_mfcc=options.coefficients,
+            n_fft=options.fft_samples,
+            hop_length=options.hop_samples,
+            n_mels=options.bands,
+        ).T
+    ours = MfccExtractor(options).prepare(audio)
+    assert ours.shape == theirs.shape
+    assert relative_error(ours, theirs) < 1e-5
+    np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5 * np.abs(theirs).max())
+
+
+def test_bands_without_a_frequency_are_told_in_one_line_and_no_warning():
+    extractor = MfccExtractor(mfcc_options("mfcc+n20+fft256+hop160"))
+    assert np.isfinite(extractor.prepare(voiced(8000))).all()
+    assert re.fullmatch(r"13 of 128 mel bands lie between .* as in mfcc\+fft256\+mel25", extractor.caution)
+    assert MfccExtractor().caution == ""
+    assert MfccExtractor(mfcc_options("mfcc+n20+fft256+hop160+mel25")).caution == ""
 
 
 def test_first_clip_keeps_its_golden_coefficients():

@@ -75,6 +75,12 @@ def test_curves_have_a_band_of_one_deviation_where_there_are_seeds(tmp_path, dra
     assert emovo.get_ylabel() == "macro F1, percent"
 
 
+def test_curves_can_be_told_apart_without_colour(tmp_path, drawn):
+    draw_layers(tmp_path / "a.png", scores=[scores(backbone=f"b{number}") for number in range(16)])
+    lines = drawn[0].axes[0].lines
+    assert len({(line.get_marker(), str(line._dash_pattern)) for line in lines}) == 16
+
+
 def test_without_matplotlib_the_extra_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(PlotError, match="pip install matplotlib"):

@@ -6,7 +6,7 @@ import pytest
 from ser_cache.clustering import ClusterOptions, StoredClustering, cluster_points
 from ser_cache.clustering.storing import ClusteringConfig
 from ser_cache.errors import PlotError
-from ser_cache.plots import FORMATS, canvas, draw_clustering, draw_confusion, draw_layer_agreement
+from ser_cache.plots import FORMATS, canvas, clusters, draw_clustering, draw_confusion, draw_layer_agreement
 from ser_cache.plots.canvas import MARKERS, apart
 
 pytest.importorskip("matplotlib")
@@ -96,6 +96,22 @@ def test_many_clusters_have_no_legend_and_clusters_without_labels_one_scatter(tm
     assert not drawn[1].axes[1].get_visible()
 
 
+def test_more_groups_than_shapes_are_told_apart_by_what_is_hollow(tmp_path, drawn):
+    draw_clustering(tmp_path / "a.png", stored(tmp_path, groups=20))
+    looks = {
+        (marks.get_paths()[0].vertices.tobytes(), len(marks.get_facecolor()) > 0)
+        for marks in drawn[0].axes[0].collections
+    }
+    assert len(looks) == 20
+
+
+@pytest.mark.parametrize("points", [100, 20_000])
+def test_very_many_points_are_a_picture_within_the_vectors(tmp_path, drawn, monkeypatch, points):
+    monkeypatch.setattr(clusters, "_VECTORS", 50 if points > 100 else 10_000)
+    draw_clustering(tmp_path / "a.svg", stored(tmp_path))
+    assert {marks.get_rasterized() for marks in drawn[0].axes[0].collections} == {points > 100}
+
+
 def test_lines_by_layer_differ_in_mark_and_dash_and_are_named_at_their_ends(tmp_path, drawn):
     sweep = [stored(tmp_path, layer=layer, seeds=(0, 1)) for layer in (1, 2, 3)]
     draw_layer_agreement(tmp_path / "a.png", [sweep, sweep[:2]], "ari", "ARI")
@@ -115,6 +131,26 @@ def test_cells_hold_share_and_count_and_dark_ones_white_letters(tmp_path, drawn)
     assert axes.get_yticklabels()[0].get_text() == "anger\n10"
     with pytest.raises(PlotError, match="does not fit 3 classes"):
         draw_confusion(tmp_path / "a.png", [[1]], ("a", "b", "c"), "title")
+
+
+@pytest.mark.parametrize(
+    ("classes", "rotation"),
+    [(("anger", "happiness"), 0), (("anger", "happiness or surprise"), 90)],
+)
+def test_names_longer_than_a_cell_stand_upright_and_a_long_title_is_broken(
+    tmp_path, drawn, classes, rotation
+):
+    title = "emovo, whisper-base-encoder, multilayer\nsplit leave one speaker out, UA 48.0±3.2, 3 seeds"
+    draw_confusion(tmp_path / "a.png", [[9, 1], [0, 4]], classes, title)
+    (figure,) = drawn
+    assert {label.get_rotation() for label in figure.axes[0].get_xticklabels()} == {rotation}
+    figure.draw_without_rendering()
+    room = figure.bbox
+    for text in (figure._suptitle, *figure.axes[0].get_xticklabels(), *figure.axes[0].get_yticklabels()):
+        box = text.get_window_extent()
+        assert box.x0 >= room.x0
+        assert box.x1 <= room.x1
+        assert box.y0 >= room.y0
 
 
 def test_labels_are_kept_apart_in_their_order_and_no_farther_than_needed():

@@ -4,6 +4,7 @@ Grids and evaluation follow Wang, Raud, Pal 2023; by default speakers are held o
 """
 
 from ser_cache.baselines.classifiers import CLASSIFIERS, Classifier, classifier_named
+from ser_cache.baselines.options import DEFAULT, BaselineOptions, Progress
 from ser_cache.baselines.protocols import (
     INNER,
     PROTOCOLS,
@@ -11,12 +12,7 @@ from ser_cache.baselines.protocols import (
     BaselineProtocol,
     protocol_named,
 )
-from ser_cache.baselines.running import (
-    DEFAULT,
-    BaselineOptions,
-    Progress,
-    baseline,
-)
+from ser_cache.baselines.running import baseline
 
 __all__ = [
     "CLASSIFIERS",

@@ -1,10 +1,10 @@
 """Grid search by cross-validation on all cores: the same result for any number of them.
 
-Threads where scikit-learn's solvers leave Python's lock while they work: nothing is copied, and an interruption
-ends at the next fit. Processes for forests: more than half of the time that a small tree takes is spent under
-that lock, so that two threads are 1.1 to 1.5 times as fast as one, and two processes 1.8 times. Linear algebra
-is kept to one thread in each, or cores would be asked for twice, and last digits would depend on how many
-there are.
+Threads where scikit-learn's solvers leave Python's lock while they work: nothing is copied, and an
+interruption ends at the next fit. Processes for forests: more than half of the time that a small tree takes
+is spent under that lock, so that two threads are 1.1 to 1.5 times as fast as one, and two processes 1.8
+times. Linear algebra is kept to one thread in each, or cores would be asked for twice, and last digits
+would depend on how many there are.
 """
 
 from __future__ import annotations

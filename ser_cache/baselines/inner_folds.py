@@ -45,7 +45,7 @@ def inner_folds(
             raise TrainingError(
                 f"without its inner fold {fold} the training side has one emotion, "
                 f"{emotions[fold_of != fold][0]}: too few speakers express the others; use --protocol "
-                "wang2023, whose folds are by utterance, or take that emotion out of the manifest."
+                "wang2023, whose folds are by utterance, or choose others with --emotions."
             )
     return fold_of, note
 
@@ -79,8 +79,8 @@ def _stratified(utterances: Sequence[Utterance], folds: int, seed: int) -> tuple
     least, note = len(by_emotion[fewest]), ""
     if least < _LEAST:
         raise TrainingError(
-            f"{fewest} has {least} utterance to train on, and inner folds need two of each emotion; leave "
-            "that emotion out of the manifest."
+            f"{fewest} has {least} utterance to train on, and inner folds need two of each emotion; choose "
+            "others with --emotions."
         )
     if least < folds:
         note = f"{least} inner folds instead of {folds}: {fewest} has no more utterances to train on"

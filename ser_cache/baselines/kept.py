@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ser_cache.results import RunConfig
 
 WORTH_KEEPING = 2.0
-"""Seconds that a fold took; what is quicker is sooner done again than flushed to disk."""
+"""Seconds that folds took, alone or together; what is quicker is sooner done again than flushed to disk."""
 
 Told = dict[str, Any]
 """What one fold and seed came to, as JSON."""
@@ -39,7 +39,8 @@ class KeptSearches:
             versions: what its results depend on beside configuration and code.
             forced: whether the run is repeated although it is there; such folds are kept apart.
         """
-        self.folder = runs / f".{config.run_id}{'.forced' if forced else ''}.searches"
+        self.folder = _folder_of(runs, config, forced=forced)
+        self._unwritten: list[tuple[int, Told]] = []
         self._made_by = sha256_of_value({"code": source_digest(), **versions})
 
     def load(self, number: int) -> Told | None:
@@ -53,13 +54,16 @@ class KeptSearches:
             return None  # absent or damaged: searching again replaces it
 
     def save(self, number: int, told: Told) -> None:
-        """Keep what a fold came to, where that took long enough."""
-        if told["seconds"] < WORTH_KEEPING:
+        """Keep what a fold came to; it is written when enough is gathered to be worth it."""
+        self._unwritten.append((number, told))
+        if sum(one["seconds"] for _, one in self._unwritten) < WORTH_KEEPING:
             return
-        kept = {"made_by": self._made_by, "digest": sha256_of_value(told), "told": told}
         # The search needs none of this: where it cannot be written, the run itself will tell.
         with suppress(OSError):
-            write_text(self._path(number), json.dumps(kept))
+            for place, one in self._unwritten:
+                kept = {"made_by": self._made_by, "digest": sha256_of_value(one), "told": one}
+                write_text(self._path(place), json.dumps(kept))
+        self._unwritten.clear()
 
     def discard(self) -> None:
         """Forget all of it: the run is written."""
@@ -67,3 +71,12 @@ class KeptSearches:
 
     def _path(self, number: int) -> Path:
         return self.folder / f"{number:04d}.json"
+
+
+def forget(runs: Path, config: RunConfig) -> None:
+    """Remove what a kill left between writing a run and forgetting its folds."""
+    shutil.rmtree(_folder_of(runs, config, forced=False), ignore_errors=True)
+
+
+def _folder_of(runs: Path, config: RunConfig, *, forced: bool) -> Path:
+    return runs / f".{config.run_id}{'.forced' if forced else ''}.searches"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -43,14 +43,28 @@ def rows_of(task: Task, split: Split, *sides: str) -> NDArray[np.int64]:
     return np.array(sorted(place[id_] for side in sides for id_ in split.side(side)), dtype=np.int64)
 
 
-def points_of(features: Features, task: Task, layer: int, functionals: Sequence[str]) -> NDArray[np.float64]:
+def points_of(
+    features: Features,
+    task: Task,
+    layer: int,
+    functionals: Sequence[str],
+    on_progress: Callable[[int, int], None] = lambda _done, _total: None,
+) -> NDArray[np.float64]:
     """One vector for each of a task's utterances, (n, functionals * width).
+
+    Args:
+        features: the cached features.
+        task: the corpus, in the order of the rows.
+        layer: which.
+        functionals: of the frames.
+        on_progress: told how many utterances' frames are read, of how many; not called where time means and
+            deviations do.
 
     Raises:
         TrainingError: a value is not finite, or all utterances have the same ones.
         SettingsError: a functional needs frames that are not cached.
     """
-    found = summarise_frames(features, layer, functionals)
+    found = summarise_frames(features, layer, functionals, on_progress)
     place = {id_: row for row, id_ in enumerate(features.ids)}
     points = found[[place[utterance.id] for utterance in task.utterances]]
     whose = f"layer {layer} of {features.backbone}/{features.corpus}"

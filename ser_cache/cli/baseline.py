@@ -10,10 +10,11 @@ import click
 
 from ser_cache import settings
 from ser_cache.cli import screen
-from ser_cache.cli.emotion_options import chosen_emotions, emotions_option, with_emotions
+from ser_cache.cli.emotion_options import emotions_option
+from ser_cache.cli.feature_choice import chosen_layers
 from ser_cache.cli.on_demand import FeatureJob, extract_if_missing, feature_jobs
 from ser_cache.cli.options import given_places, where_things_live
-from ser_cache.cli.run_table import show_summaries
+from ser_cache.cli.run_table import SCORES, show_summaries
 from ser_cache.cli.splitting import chosen_split, split_options
 from ser_cache.errors import SettingsError
 
@@ -21,14 +22,24 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from ser_cache.baselines import BaselineOptions, BaselineProtocol
-    from ser_cache.manifest import Manifest
     from ser_cache.results import RunSummary
+    from ser_cache.results.grids import GridOfFold, GridSearch
     from ser_cache.splits import SplitOptions
-    from ser_cache.store import CachedFeatures
 
-Job = tuple[FeatureJob, "Manifest"]
-"""What may have to be extracted, and the chosen part of its manifest."""
 _LISTED_SEARCHES = 20
+_CHOICE = {
+    "corpus": "fold",
+    "features": "fold",
+    "layer": "right",
+    "head": "left",
+    "fold": "left",
+    "seed": "right",
+    "chosen": "fold",
+    "mean": "right",
+    "range": "left",
+}
+"""What is told of each search: heading -> how its column gives way in a narrow terminal."""
+_ALWAYS = {"corpus", "head", "chosen", "mean", "range"}
 
 
 @click.command(
@@ -78,26 +89,18 @@ _LISTED_SEARCHES = 20
 @click.option("--force", is_flag=True, help="Train again what is there already.")
 @where_things_live("manifests", "cache", "runs")
 def baseline(
-    svm: bool,
-    rf: bool,
-    knn: bool,
-    logreg: bool,
     features: tuple[str, ...],
     layers: tuple[str, ...],
-    functionals: str | None,
     corpora: tuple[str, ...],
     emotions: str | None,
     protocol: str,
-    inner_folds: int | None,
-    select: str | None,
-    max_iterations: str | None,
     seeds: int,
     jobs: int | None,
     force: bool,
     manifests: Path | None,
     cache: Path | None,
     runs: Path | None,
-    **split: Any,  # noqa: ANN401 - what click read for split_options
+    **given: Any,  # noqa: ANN401 - what click read for classifiers, changes of the protocol, split_options
 ) -> int:
     """Train classical classifiers on cached features, and show how well they do; svm and rf by default.
 
@@ -106,56 +109,37 @@ def baseline(
     not cached. Runs are kept beside those of `ser probe`: `ser runs RUN` shows a run's classes, confusion
     and grid, `ser compare RUN RUN` compares two.
     """
-    from ser_cache.baselines import DEFAULT, BaselineOptions, protocol_named
+    from ser_cache.baselines import CLASSIFIERS, DEFAULT, BaselineOptions, protocol_named
 
     where = settings.locate(manifests, cache, runs)
-    followed = _changed(protocol_named(protocol), functionals, inner_folds, select, max_iterations)
-    asked = {"svm": svm, "rf": rf, "knn": knn, "logreg": logreg}
+    followed = _changed(protocol_named(protocol), given)
     options = BaselineOptions(
-        classifiers=tuple(name for name, wanted in asked.items() if wanted) or DEFAULT,
-        split=_split(split, followed),
+        classifiers=tuple(name for name in CLASSIFIERS if given[name]) or DEFAULT,
+        split=_split(given, followed),
         protocol=followed,
         seeds=tuple(range(seeds)),
         jobs=jobs or _processors(),
         force=force,
     )
     places = given_places(manifests, cache)
-    work = _chosen(feature_jobs(where, features, corpora, places), emotions, named=bool(corpora))
+    work = feature_jobs(where, features, corpora, emotions, places)
     summaries: list[RunSummary] = []
 
-    def train_one(job: Job) -> int:
-        whole, manifest = job
-        status = extract_if_missing(where, whole)
-        summaries.extend(_train_one(where, manifest, whole.backbone, options, layers, places))
+    def train_one(job: FeatureJob) -> int:
+        status = extract_if_missing(where, job)
+        summaries.extend(_train_one(where, job, options, layers, places))
         return status
 
     try:
-        return screen.each(work, lambda job: job[0].name, train_one)
+        return screen.each(work, lambda job: job.name, train_one)
     finally:
         if summaries:  # also after Ctrl-C: what is trained is worth showing
-            from ser_cache.results.query import split_text
-            from ser_cache.splits import split_config
-
-            shown = split_text(split_config(options.split))
-            show_summaries(summaries, f"Baselines: split {shown}, protocol {options.protocol.name}")
-            for line in options.protocol.notes:
-                screen.note(f"note: {line}.")
-            _show_choices(summaries)
-
-
-def _chosen(jobs: Sequence[FeatureJob], emotions: str | None, *, named: bool) -> list[Job]:
-    """Jobs whose corpora have the chosen emotions, and these alone of their manifests."""
-    whole = {job.manifest.corpus: job.manifest for job in jobs}
-    chosen = {
-        m.corpus: m for m in with_emotions(list(whole.values()), chosen_emotions(emotions), named=named)
-    }
-    return [(job, chosen[job.manifest.corpus]) for job in jobs if job.manifest.corpus in chosen]
+            _show(summaries, options)
 
 
 def _train_one(
     where: settings.Locations,
-    manifest: Manifest,
-    backbone: str,
+    job: FeatureJob,
     options: BaselineOptions,
     layers: Sequence[str],
     places: Sequence[str],
@@ -164,37 +148,37 @@ def _train_one(
     from ser_cache.baselines import Progress, baseline
     from ser_cache.store import open_features
 
+    folder = where.cache / job.backbone / job.corpus
     with (
-        open_features(where.cache / backbone / manifest.corpus, manifest.utterances, places) as cached,
-        screen.bar(f"{manifest.corpus} {backbone}", 1) as bar,
+        open_features(folder, job.manifest.utterances, places) as cached,
+        screen.bar(f"{job.corpus} {job.backbone}", 1) as bar,
     ):
 
         def show(progress: Progress) -> None:
             bar.restate(progress.done, progress.total, progress.what)
 
-        chosen = replace(options, layers=_layers(layers, cached))
-        return baseline(cached, manifest, chosen, where.runs, show)
+        chosen = replace(options, layers=chosen_layers(layers, cached))
+        return baseline(cached, job.manifest, chosen, where.runs, show)
 
 
-def _changed(
-    protocol: BaselineProtocol,
-    functionals: str | None,
-    inner_folds: int | None,
-    select: str | None,
-    max_iterations: str | None,
-) -> BaselineProtocol:
-    """The protocol with what was asked for instead; what was not stays."""
+def _changed(protocol: BaselineProtocol, given: Mapping[str, Any]) -> BaselineProtocol:
+    """The protocol with what was asked for instead; what was not stays.
+
+    Raises:
+        SettingsError: a limit of iterations that is neither a number nor "none".
+    """
     values: dict[str, Any] = {}
-    if functionals is not None:
-        values["functionals"] = tuple(name.strip() for name in functionals.split(","))
-    if inner_folds is not None:
-        values["folds"] = inner_folds
-    if select is not None:
-        values["select"] = select.replace("-", "_")
-    if max_iterations is not None:
-        if max_iterations != "none" and not max_iterations.isdecimal():
-            raise SettingsError(f"--max-iterations {max_iterations}: give a whole number from 1, or none.")
-        values["max_iterations"] = None if max_iterations == "none" else int(max_iterations)
+    if given["functionals"] is not None:
+        values["functionals"] = tuple(name.strip() for name in given["functionals"].split(","))
+    if given["inner_folds"] is not None:
+        values["folds"] = given["inner_folds"]
+    if given["select"] is not None:
+        values["select"] = given["select"].replace("-", "_")
+    limit = given["max_iterations"]
+    if limit is not None:
+        if limit != "none" and not limit.isdecimal():
+            raise SettingsError(f"--max-iterations {limit}: give a whole number from 1, or none.")
+        values["max_iterations"] = None if limit == "none" else int(limit)
     return protocol.changed(**values)
 
 
@@ -220,53 +204,60 @@ def _split(given: Mapping[str, Any], protocol: BaselineProtocol) -> SplitOptions
     return SplitOptions(protocol.split, given["split_seed"], protocol.ratios)
 
 
-def _layers(wanted: Sequence[str], features: CachedFeatures) -> tuple[int, ...]:
-    """Layer numbers from the command line; whether they are cached, the library checks."""
-    if "all" in wanted:
-        return tuple(features.layers)
-    for text in wanted:
-        if not text.isdecimal():
-            raise SettingsError(f"--layer {text} is no layer; give a number, or all.")
-    return tuple(map(int, wanted))
-
-
 def _processors() -> int:
     import os
 
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def _show(summaries: Sequence[RunSummary], options: BaselineOptions) -> None:
+    """Scores of the runs, what must be known of them, and what the searches chose."""
+    from ser_cache.results.query import split_text
+    from ser_cache.splits import split_config
+
+    shown = split_text(split_config(options.split))
+    show_summaries(summaries, f"Baselines: split {shown}, protocol {options.protocol.name}")
+    for line in options.protocol.notes:
+        screen.note(f"note: {line}.")
+    _show_choices(summaries)
+
+
 def _show_choices(summaries: Sequence[RunSummary]) -> None:
-    """Which parameters were chosen in each fold, and how they did in the inner folds, where that is short."""
-    from ser_cache.results import parameters_text, read_grid_search, read_run
+    """Which parameters each search chose, and how they did in its inner folds, where that is short."""
+    from ser_cache.results import read_grid_search, read_run
 
     grids = [(summary, read_grid_search(read_run(summary.folder))) for summary in summaries]
     found = [(summary, grid, search) for summary, grid in grids if grid for search in grid.searches]
-    several = any(summary.folds > 1 for summary in summaries)
-    rows = []
-    for summary, grid, search in found:
-        inner = 100 * search.scores[search.best]
-        rows.append(
-            (
-                summary.corpus,
-                summary.head,
-                *([search.fold] if several else []),
-                parameters_text(grid.candidates[search.best]),
-                f"{inner.mean():.1f}",
-                f"{inner.min():.0f}-{inner.max():.0f}",
-            )
-        )
-    columns = {"corpus": "fold", "head": "left"} | ({"fold": "left"} if several else {})
-    if len(rows) <= _LISTED_SEARCHES:
+    what = "what was chosen, per class"
+    if len(found) <= _LISTED_SEARCHES:
+        cells = [_choice(*one) for one in found]
+        # What all searches share would only take room.
+        kept = [name for name in _CHOICE if name in _ALWAYS or len({row[name] for row in cells}) > 1]
+        selected = " or ".join(dict.fromkeys(SCORES.get(g.selected_by, g.selected_by) for _, g, _ in found))
         screen.say("")
         screen.table(
-            "Chosen by cross-validation: mean score and range of inner folds, percent",
-            columns | {"chosen": "fold", "mean": "right", "range": "left"},
-            rows,
+            f"Chosen by cross-validation: mean and range of {selected} over inner folds, percent",
+            {name: _CHOICE[name] for name in kept},
+            [tuple(row[name] for name in kept) for row in cells],
         )
-    what = (
-        "per class, confusion, every search"
-        if len(rows) <= _LISTED_SEARCHES
-        else "what was chosen, per class"
-    )
+        what = "per class, confusion, every search"
     screen.say(f"{what}: ser runs {summaries[-1].folder.name}")
+
+
+def _choice(summary: RunSummary, grid: GridSearch, search: GridOfFold) -> dict[str, str]:
+    """The cells of one search, by the headings of ``_CHOICE``."""
+    from ser_cache.results import parameters_text
+    from ser_cache.results.query import layers_text
+
+    inner = 100 * search.scores[search.best]
+    return {
+        "corpus": summary.corpus,
+        "features": summary.backbone,
+        "layer": layers_text(summary.layers),
+        "head": summary.head,
+        "fold": search.fold,
+        "seed": str(search.seed),
+        "chosen": parameters_text(grid.candidates[search.best]),
+        "mean": f"{inner.mean():.1f}",
+        "range": f"{inner.min():.0f}-{inner.max():.0f}",
+    }

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ser_cache import settings
 from ser_cache.cli import screen
 from ser_cache.cli.delivery import as_json, deliver, delivery_options, shape_of
-from ser_cache.cli.emotion_options import chosen_emotions, emotions_option, with_emotions
+from ser_cache.cli.emotion_options import emotions_option
+from ser_cache.cli.feature_choice import chosen_layers
 from ser_cache.cli.on_demand import FeatureJob, extract_if_missing, feature_jobs
-from ser_cache.cli.options import FILE, given_places, where_things_live
+from ser_cache.cli.options import OUTPUT_FILE, given_places, where_things_live
 from ser_cache.errors import ResultsError, SettingsError, UnknownNameError
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from ser_cache.clustering import ClusterOptions, StoredClustering
     from ser_cache.sections import Section
-    from ser_cache.store import CachedFeatures
 
 FORMATS = ("table", "csv", "json", "markdown")
 SOME_FAILED = 3
@@ -76,7 +75,7 @@ SOME_FAILED = 3
 @click.option(
     "--score", default="ari", show_default=True, metavar="ari|ami|nmi|purity", help="Of the table by layer."
 )
-@click.option("--plot", type=FILE, help="Draw it as well: FILE.png, .pdf or .svg (needs matplotlib).")
+@click.option("--plot", type=OUTPUT_FILE, help="Draw it as well: FILE.png, .pdf or .svg (needs matplotlib).")
 @click.option("--force", is_flag=True, help="Cluster again what is there already.")
 @click.option(
     "--list", "only_list", is_flag=True, help="List the clusterings that are there, and do nothing."
@@ -88,11 +87,6 @@ def cluster(
     layers: tuple[str, ...],
     corpora: tuple[str, ...],
     emotions: str | None,
-    k: str,
-    seeds: int,
-    standardise: str,
-    reduce: int | None,
-    against: tuple[str, ...],
     score: str,
     plot: Path | None,
     force: bool,
@@ -102,6 +96,7 @@ def cluster(
     manifests: Path | None,
     cache: Path | None,
     runs: Path | None,
+    **manner: Any,  # noqa: ANN401 - what click read of how to cluster
 ) -> int:
     """Cluster utterances by their features, and compare the clusters with emotion and every other label.
 
@@ -111,7 +106,6 @@ def cluster(
     and all scores are kept in runs/clusterings, and shown again when the same is asked for.
     """
     from ser_cache.cli import cluster_tables
-    from ser_cache.clustering import ClusterOptions
 
     where = settings.locate(manifests, cache, runs)
     shape = shape_of(shape, output, FORMATS)
@@ -123,35 +117,23 @@ def cluster(
         check_plot(plot)
     if only_list:
         return _list(where, shape, output)
-    numbers, label = _clusters(k)
-    options = ClusterOptions(
-        k=numbers,
-        k_of=label,
-        seeds=tuple(range(seeds)),
-        standardise=standardise,
-        reduce=reduce,
-        against=against,
-    )
+    options = _options(**manner)
     places = given_places(manifests, cache)
-    jobs = feature_jobs(where, features, corpora, places)
-    whole = {job.manifest.corpus: job.manifest for job in jobs}
-    chosen = with_emotions(list(whole.values()), chosen_emotions(emotions), named=bool(corpora))
-    labelled = {manifest.corpus: manifest for manifest in chosen}
-    jobs = [job for job in jobs if job.manifest.corpus in labelled]
+    jobs = feature_jobs(where, features, corpora, emotions, places)
     found: list[list[StoredClustering]] = []
 
     def cluster_one(job: FeatureJob) -> int:
         status = extract_if_missing(where, job)
-        clustered = replace(job, manifest=labelled[job.manifest.corpus])
-        found.append(_cluster_one(where, clustered, layers, options, places, force=force))
+        found.append(_cluster_one(where, job, layers, options, places, force=force))
         return status
 
-    status = screen.each(jobs, lambda job: job.name, cluster_one)
-    if found:
-        _print(found, score, shape, output)
-    if found and plot is not None:
-        _draw(found, score, plot)
-    return status
+    try:
+        return screen.each(jobs, lambda job: job.name, cluster_one)
+    finally:
+        if found:  # also after Ctrl-C: what is clustered is worth showing
+            _print(found, score, shape, output)
+            if plot is not None:
+                _draw(found, score, plot)
 
 
 def _cluster_one(
@@ -173,32 +155,23 @@ def _cluster_one(
         open_features(folder, manifest.utterances, places) as features,
         screen.bar(f"{manifest.corpus} {job.backbone}", 1) as bar,
     ):
-        chosen = _layers(layers, features)
+        chosen = tuple(sorted(chosen_layers(layers, features))) or features.layers[-1:]
         if features.failed:
             screen.note(
                 f"note: {manifest.corpus}: {screen.count(len(features.failed), 'utterance')} without "
                 "features left out."
             )
-
-        def show(layer: int, done: int, total: int) -> None:
-            bar.restate(done, total, f"layer {layer}")
-
-        return cluster_layers(features, manifest, chosen, options, where.runs, force=force, progress=show)
+        return cluster_layers(
+            features, manifest, chosen, options, where.runs, force=force, progress=bar.restate
+        )
 
 
-def _layers(wanted: Sequence[str], features: CachedFeatures) -> tuple[int, ...]:
-    """Layer numbers from the command line, each of which is cached; the last for none."""
-    if "all" in wanted:
-        return tuple(features.layers)
-    for text in wanted:
-        if not text.isdecimal():
-            raise SettingsError(f"--layer {text} is no layer; give a number, or all.")
-        if int(text) not in features.layers:
-            raise SettingsError(
-                f"{features.backbone}/{features.corpus} has no layer {text}; cached are "
-                f"{', '.join(map(str, features.layers))}."
-            )
-    return tuple(sorted(set(map(int, wanted)))) or features.layers[-1:]
+def _options(k: str, seeds: int, **others: Any) -> ClusterOptions:  # noqa: ANN401 - as the attributes
+    """How to cluster, from the command line."""
+    from ser_cache.clustering import ClusterOptions
+
+    numbers, label = _clusters(k)
+    return ClusterOptions(k=numbers, k_of=label, seeds=tuple(range(seeds)), **others)
 
 
 def _clusters(text: str) -> tuple[tuple[int, ...], str]:
@@ -222,7 +195,7 @@ def _print(found: Sequence[Sequence[StoredClustering]], score: str, shape: str, 
     for layers in found:
         several = len(layers) > 1
         sections += (
-            [cluster_tables.all_layers(layers, score)] if several else cluster_tables.one_layer(layers[0])
+            cluster_tables.all_layers(layers, score) if several else cluster_tables.one_layer(layers[0])
         )
     if shape == "csv":
         deliver(as_csv([cluster_tables.record(one) for one in flat]), output, what)
@@ -267,7 +240,7 @@ def _list(where: settings.Locations, shape: str, output: Path | None) -> int:
     """All stored clusterings, then the ones that could not be read."""
     from ser_cache.cli import cluster_tables
     from ser_cache.cli.run_formats import as_csv
-    from ser_cache.clustering import read_clustering, stored_clusterings
+    from ser_cache.clustering import read_clustering, stale_clusterings, stored_clusterings
 
     found, unreadable = [], []
     for folder in stored_clusterings(where.runs):
@@ -275,16 +248,16 @@ def _list(where: settings.Locations, shape: str, output: Path | None) -> int:
             found.append(read_clustering(folder))
         except ResultsError as error:
             unreadable.append(str(error))
-    what = screen.count(len(found), "clustering")
+    what, stale = screen.count(len(found), "clustering"), stale_clusterings(found)
     if shape in ("csv", "json"):
-        rows = [cluster_tables.record(one) for one in found]
+        rows = [cluster_tables.record(one, stale=one.folder in stale) for one in found]
         deliver(as_csv(rows) if shape == "csv" else as_json(rows), output, what)
     elif not found:
         screen.note(f"There are no clusterings in {where.runs}; make some with: ser cluster")
     elif shape == "markdown":
-        deliver(_markdown([cluster_tables.listing(found)]), output, what)
+        deliver(_markdown([cluster_tables.listing(found, stale)]), output, what)
     else:
-        screen.section(cluster_tables.listing(found))
+        screen.section(cluster_tables.listing(found, stale))
     for line in unreadable:
         screen.note(line)
     return SOME_FAILED if unreadable else 0

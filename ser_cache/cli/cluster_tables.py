@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ser_cache.cli import screen
 from ser_cache.clustering import GLOBAL
+from ser_cache.emotions import emotions_text
 from ser_cache.sections import Section
 
 if TYPE_CHECKING:
@@ -16,6 +18,11 @@ if TYPE_CHECKING:
 
 SCORES = {"ari": "ARI", "ami": "AMI", "nmi": "NMI", "purity": "purity"}
 """Attribute of an agreement -> heading."""
+_MOST = 0.9
+"""Share of the variance whose number of components is told."""
+_CHANCES = ("nmi_chance", "purity_chance", "purity_chance_high")
+_TERMINAL = 80
+"""Columns that a table has room for, with one space between two of its own."""
 LEGEND = (
     "k: groups of the label; silh.: silhouette of these groups themselves",
     "ARI, AMI: adjusted Rand index, adjusted mutual information; 0 is chance, 1 equal",
@@ -25,30 +32,34 @@ LEGEND = (
 
 def one_layer(stored: StoredClustering) -> list[Section]:
     """All about one clustering: agreement with every label, clusters by emotion, numbers of clusters."""
-    sections = [_agreement(stored), _clusters(stored)]
+    sections = [_agreement(stored), *_clusters(stored)]
     return sections if len(stored.clustering.trials) == 1 else [*sections, _numbers(stored)]
 
 
-def all_layers(found: Sequence[StoredClustering], score: str) -> Section:
+def all_layers(found: Sequence[StoredClustering], score: str) -> list[Section]:
     """The layers of one corpus and backbone: how good the clusters are, and what they agree with."""
     labels = list(dict.fromkeys(name for one in found for name in one.clustering.agreements))
-    columns = {"layer": "right", "k": "right", "silhouette": "right"} | dict.fromkeys(labels, "right")
-    rows = []
-    for one in found:
-        clustering = one.clustering
-        cells = [_spread([getattr(a, score) for a in clustering.agreements[name]]) for name in labels]
-        rows.append((str(one.config.layer), str(clustering.k), _spread(clustering.trial.silhouette), *cells))
+    cells = {
+        "layer": [str(one.config.layer) for one in found],
+        "k": [str(one.clustering.k) for one in found],
+        "silhouette": [_spread(one.clustering.trial.silhouette) for one in found],
+    }
+    for name in labels:
+        agreements = [one.clustering.agreements[name] for one in found]
+        cells[name] = [_spread([getattr(a, score) for a in several]) for several in agreements]
     notes = (f"{SCORES[score]} with each label{_over_seeds(found[0])}", _best_layers(found, labels, score))
-    return Section(f"Clusters by layer: {_what(found[0], layer=False)}", columns, rows, notes)
+    return _blocks(f"Clusters by layer: {_what(found[0], layer=False)}", cells, 1, notes)
 
 
-def record(stored: StoredClustering) -> dict[str, Any]:
+def record(stored: StoredClustering, *, stale: bool = False) -> dict[str, Any]:
     """One flat row: configuration, and scores as means over seeds, those with a label as ``score.label``."""
     config, clustering = stored.config, stored.clustering
     values: dict[str, Any] = {
         "corpus": config.corpus,
         "features": config.backbone,
         "layer": config.layer,
+        "emotions": emotions_text(config.emotions),
+        "stale": stale,
         "k": clustering.k,
         "utterances": len(clustering.members.ids),
         "dimensions": clustering.features,
@@ -67,23 +78,19 @@ def record(stored: StoredClustering) -> dict[str, Any]:
     return values | {"folder": str(stored.folder)}
 
 
-_MOST = 0.9
-"""Share of the variance whose number of components is told."""
-_CHANCES = ("nmi_chance", "purity_chance", "purity_chance_high")
-
-
-def full_record(stored: StoredClustering) -> dict[str, Any]:
+def full_record(stored: StoredClustering, *, stale: bool = False) -> dict[str, Any]:
     """Everything that is stored but the assignments, as JSON."""
     return {
         "folder": str(stored.folder),
+        "stale": stale,
         "config": stored.config.to_json(),
         "environment": dict(stored.environment),
         **stored.clustering.summary(),
     }
 
 
-def listing(found: Sequence[StoredClustering]) -> Section:
-    """One row a stored clustering."""
+def listing(found: Sequence[StoredClustering], stale: Collection[Path]) -> Section:
+    """One row a stored clustering; those are marked that have a newer one on other data."""
     rows = []
     for one in found:
         clustering, config = one.clustering, one.config
@@ -94,7 +101,17 @@ def listing(found: Sequence[StoredClustering]) -> Section:
                 config.backbone,
                 str(config.layer),
                 str(clustering.k),
-                f"{_manner(one)}, {screen.count(len(config.seeds), 'seed')}",
+                ", ".join(
+                    filter(
+                        None,
+                        (
+                            _manner(one),
+                            screen.count(len(config.seeds), "seed"),
+                            emotions_text(config.emotions).replace(",", ", "),
+                            "stale" if one.folder in stale else "",
+                        ),
+                    )
+                ),
                 f"{clustering.silhouette:.2f}",
                 _spread([a.ari for a in emotion]) if emotion else "",
                 closest(clustering)[0][0] if clustering.agreements else "",
@@ -103,7 +120,10 @@ def listing(found: Sequence[StoredClustering]) -> Section:
         )
     columns = {"corpus": "fold", "features": "fold", "layer": "right", "k": "right", "how": "fold"}
     columns |= {"silh.": "right", "ARI": "right", "closest to": "left", "folder": "left"}
-    return Section("Clusterings", columns, rows, ("ARI: with emotion; closest to: the label of highest AMI",))
+    notes = ["ARI: with emotion; closest to: the label of highest AMI"]
+    if any(one.folder in stale for one in found):
+        notes.append("stale: a newer one of the same choices is on other data (labels, audio, features)")
+    return Section("Clusterings", columns, rows, tuple(notes))
 
 
 def closest(clustering: Clustering) -> list[tuple[str, float]]:
@@ -161,19 +181,49 @@ def _agreement_row(name: str, found: Sequence[Agreement], own: float, utterances
     )
 
 
-def _clusters(stored: StoredClustering) -> Section:
+def _blocks(
+    title: str, cells: Mapping[str, Sequence[str]], fixed: int, notes: tuple[str, ...]
+) -> list[Section]:
+    """A table in as many sections as it needs to fit a terminal.
+
+    Args:
+        title: of the first; the others say that they go on.
+        cells: heading -> one a row.
+        fixed: how many of the first columns stand in every section.
+        notes: below the last.
+    """
+    names = list(cells)
+    widths = {name: 1 + max(map(len, (name, *column))) for name, column in cells.items()}
+    always = names[:fixed]
+    blocks: list[list[str]] = [[]]
+    for name in names[fixed:]:
+        taken = sum(widths[one] for one in (*always, *blocks[-1]))
+        if blocks[-1] and taken + widths[name] > _TERMINAL:
+            blocks.append([])
+        blocks[-1].append(name)
+    return [
+        Section(
+            title if number == 0 else f"{title} (continued)",
+            dict.fromkeys([*always, *block], "right"),
+            list(zip(*(cells[name] for name in (*always, *block)), strict=True)),
+            notes if number == len(blocks) - 1 else (),
+        )
+        for number, block in enumerate(blocks)
+    ]
+
+
+def _clusters(stored: StoredClustering) -> list[Section]:
     clustering = stored.clustering
     label = "emotion" if "emotion" in clustering.members.labels else next(iter(clustering.members.labels), "")
     names, counts = clustering.table(label) if label else ((), np.zeros((clustering.k, 0), dtype=np.int64))
-    columns = dict.fromkeys(("cluster", "clips", "silh.", *names), "right")
-    silhouettes, sizes = clustering.cluster_silhouettes(), clustering.sizes()
-    rows = [
-        (str(number), f"{sizes[number]:,}", f"{silhouettes[number]:.2f}", *(f"{n:,}" for n in counts[number]))
-        for number in range(clustering.k)
-    ]
+    cells = {
+        "cluster": [str(number) for number in range(clustering.k)],
+        "clips": [f"{size:,}" for size in clustering.sizes()],
+        "silh.": [_number(value) for value in clustering.cluster_silhouettes()],
+    } | {name: [f"{n:,}" for n in column] for name, column in zip(names, counts.T, strict=True)}
     seed = f" of seed {clustering.seed}, which has the least inertia" if len(stored.config.seeds) > 1 else ""
     notes = ("cluster 0 is the largest; silh.: mean silhouette of its clips",)
-    return Section(f"Clusters by {label or 'size'}{seed}", columns, rows, notes)
+    return _blocks(f"Clusters by {label or 'size'}{seed}", cells, 1, notes)
 
 
 def _numbers(stored: StoredClustering) -> Section:

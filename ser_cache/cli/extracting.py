@@ -43,6 +43,7 @@ class CorpusExtraction:
         """Extract one corpus, and return the exit status: 3 where utterances failed, which are listed."""
         from ser_cache.extraction import Progress, choose_folder, extract
         from ser_cache.extractor import PRECISION
+        from ser_cache.mfcc import MfccExtractor
         from ser_cache.store import naming_the_writer
 
         identity = dict(self.extractor.identity)
@@ -51,6 +52,8 @@ class CorpusExtraction:
         folder = choose_folder(self.where.cache, manifest.corpus, self.extractor, self.options, identity)
         with naming_the_writer(folder, enabled=self.options.lock):
             extractor = self._at_precision(folder, manifest, root)
+        if isinstance(extractor, MfccExtractor) and extractor.caution:
+            screen.note(f"note: {folder.parent.name}: {extractor.caution}.")
         started = monotonic()
         label = f"{manifest.corpus} {folder.parent.name}"
         with screen.bar(label, len(manifest)) as bar:

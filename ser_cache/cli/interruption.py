@@ -22,7 +22,7 @@ KEPT = {
     "probe": f"finished runs and folds are kept, but for the last seconds: {GO_ON}",
     "cluster": f"finished layers are kept: {GO_ON}",
     "reproduce": f"finished runs and folds are kept, but for the last seconds: {GO_ON}",
-    "baseline": f"finished runs and folds are kept: {GO_ON}",
+    "baseline": f"finished runs and folds are kept, but for the last seconds: {GO_ON}",
     "demo": f"what is finished is kept: {GO_ON}",
 }
 """What a command leaves behind whenever it is interrupted; others say it as they go, or leave nothing."""

@@ -6,18 +6,21 @@ another command first would be a nuisance. Backbones take hours, so they are nev
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ser_cache import settings
 from ser_cache.cli import screen
+from ser_cache.cli.emotion_options import chosen_emotions, with_emotions
+from ser_cache.cli.feature_choice import cached_folder
 from ser_cache.cli.options import chosen_manifests
-from ser_cache.errors import SettingsError, UnknownNameError
+from ser_cache.errors import SettingsError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
+    from ser_cache.emotions import EmotionChoice
     from ser_cache.manifest import Manifest
     from ser_cache.store import CacheSummary
 
@@ -29,11 +32,13 @@ class FeatureJob:
     """A corpus under one kind of features.
 
     Attributes:
-        manifest: the corpus.
+        whole: the corpus.
+        manifest: what of it is worked on: the chosen emotions, or all.
         backbone: the folder of the features in the cache.
         root: of the audio, where the features have to be extracted first; None where they are cached.
     """
 
+    whole: Manifest
     manifest: Manifest
     backbone: str
     root: Path | None = None
@@ -41,11 +46,20 @@ class FeatureJob:
     @property
     def name(self) -> str:
         """How messages call it."""
-        return f"{self.manifest.corpus}, {self.backbone}"
+        return f"{self.corpus}, {self.backbone}"
+
+    @property
+    def corpus(self) -> str:
+        """Name of the corpus."""
+        return self.whole.corpus
 
 
 def feature_jobs(
-    where: settings.Locations, features: Sequence[str], corpora: Sequence[str], places: Sequence[str]
+    where: settings.Locations,
+    features: Sequence[str],
+    corpora: Sequence[str],
+    emotions: str | None,
+    places: Sequence[str],
 ) -> list[FeatureJob]:
     """Every chosen corpus with every chosen kind of features, those of MFCC that are still to be made too.
 
@@ -56,11 +70,13 @@ def feature_jobs(
         features: "mfcc", with settings as in mfcc+n20+d2, or backbones as the cache, an alias, a hub id or a
             folder names them.
         corpora: names; none for every manifest.
+        emotions: the classes, as ``--emotions`` has them; None for all.
         places: what a command in a message needs to find the same folders.
 
     Raises:
         SettingsError: a named corpus lacks features or, for MFCC, audio; or nothing is left.
-        UnknownNameError: a corpus or a backbone that is not there.
+        UnknownNameError: a corpus, a backbone or an emotion that is not there.
+        ManifestError: a named corpus lacks a chosen class.
     """
     from ser_cache.store import summaries
 
@@ -84,7 +100,14 @@ def feature_jobs(
         screen.note(f"skipped: {line}")
     if not jobs:
         raise SettingsError(f"no corpus in {where.manifests} has these features; see above.")
-    return jobs
+    return _restricted(jobs, chosen_emotions(emotions), named=bool(corpora))
+
+
+def _restricted(jobs: Sequence[FeatureJob], choice: EmotionChoice | None, *, named: bool) -> list[FeatureJob]:
+    """Jobs whose corpora have the chosen emotions, which alone are worked on; all that can be is cached."""
+    whole = {job.corpus: job.whole for job in jobs}
+    chosen = {manifest.corpus: manifest for manifest in with_emotions([*whole.values()], choice, named=named)}
+    return [replace(job, manifest=chosen[job.corpus]) for job in jobs if job.corpus in chosen]
 
 
 def extract_if_missing(where: settings.Locations, job: FeatureJob) -> int:
@@ -99,7 +122,7 @@ def extract_if_missing(where: settings.Locations, job: FeatureJob) -> int:
     from ser_cache.extraction import ExtractionOptions
     from ser_cache.mfcc import MfccExtractor, mfcc_options
 
-    screen.note(f"{job.backbone} of {job.manifest.corpus} is not cached completely: extracting it first.")
+    screen.note(f"{job.backbone} of {job.corpus} is not cached completely: extracting it first.")
     extraction = CorpusExtraction(
         MfccExtractor(mfcc_options(job.backbone)),
         ExtractionOptions(),
@@ -108,7 +131,7 @@ def extract_if_missing(where: settings.Locations, job: FeatureJob) -> int:
         measured="fp32",
         say=screen.note,
     )
-    return extraction.one(job.manifest, job.root)
+    return extraction.one(job.whole, job.root)
 
 
 def _job(
@@ -123,30 +146,26 @@ def _job(
 
     # Damage is for the reader to name; extraction would refuse it too.
     if summary is not None and (summary.complete or summary.damaged):
-        return FeatureJob(manifest, backbone)
+        return FeatureJob(manifest, manifest, backbone)
     corpus = manifest.corpus
     if backbone.partition("+")[0] != MFCC:
         if summary is not None and summary.done:
-            return FeatureJob(manifest, backbone)  # what is missing, opening it says
+            return FeatureJob(manifest, manifest, backbone)  # what is missing, opening it says
         command = remake_of(where.cache / backbone / corpus, []).command(places)
         return f"{corpus} is not cached for {backbone}; run: {command}"
     root = settings.read_roots(where.manifests).get(corpus)
     if root is not None and root.is_dir():
-        return FeatureJob(manifest, backbone, root)
+        return FeatureJob(manifest, manifest, backbone, root)
     return (
         f"{backbone} of {corpus} is not cached, and its audio is not here; say where: "
         f"ser manifest {corpus} ROOT"
     )
 
 
-def _folder_of(name: str, cached: set[str]) -> str:
-    """A backbone's folder in the cache, by that name or by the alias, hub id or folder it was made from."""
-    for candidate in (name, name.replace("/", "--"), Path(name).name):
-        if candidate in cached:
-            return candidate
-    if name.partition("+")[0] == MFCC:
+def _folder_of(name: str, cached: Collection[str]) -> str:
+    """Features' folder in the cache; MFCC have one before they are extracted."""
+    if name.partition("+")[0] == MFCC and name not in cached:
         from ser_cache.mfcc import mfcc_options  # settings in any order lead to one folder
 
         return "+".join(filter(None, [MFCC, mfcc_options(name).variant]))
-    remedy = "See: ser cache ls" if "+" in name else f"Cache it with: ser extract --model {name}"
-    raise UnknownNameError("features", name, cached | {MFCC}, remedy)
+    return cached_folder(name, {*cached, MFCC}, "features")

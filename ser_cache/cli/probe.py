@@ -10,13 +10,14 @@ import click
 from ser_cache import settings
 from ser_cache.cli import screen
 from ser_cache.cli.emotion_options import chosen_emotions, emotions_option, with_emotions
+from ser_cache.cli.feature_choice import cached_folder
 from ser_cache.cli.options import chosen_manifests, given_places, where_things_live
 from ser_cache.cli.probe_across import CrossJob, cross_jobs, probe_across_one, tell
 from ser_cache.cli.probe_options import chosen_heads, fitting
 from ser_cache.cli.protocols import changed_protocol, training_options
 from ser_cache.cli.run_table import show_summaries
 from ser_cache.cli.splitting import chosen_split, split_options
-from ser_cache.errors import SettingsError, UnknownNameError
+from ser_cache.errors import SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from ser_cache.manifest import Manifest
     from ser_cache.probing import ProbeOptions
     from ser_cache.results import RunSummary
+    from ser_cache.splits import SplitOptions
 
 Job = tuple["Manifest", str]
 """A corpus, and a backbone's folder in the cache."""
@@ -111,6 +113,26 @@ def probe(
         force=force,
     )
     places, choice = given_places(manifests, cache), chosen_emotions(emotions)
+    jobs: list[Job | CrossJob]
+    title = f"Probes: split {split.kind}, protocol {followed.name}"
+    if train or test:
+        jobs = [*_across(where, models, corpora, train, test, choice, places, split)]
+        title = f"Probes across corpora: protocol {followed.name}"
+    else:
+        jobs = [*_chosen(_jobs(where, models, corpora, places), choice, named=bool(corpora))]
+    return _probe_each(where, jobs, options, heads, layers, places, title)
+
+
+def _probe_each(
+    where: settings.Locations,
+    jobs: Sequence[Job | CrossJob],
+    options: ProbeOptions,
+    heads: Sequence[str],
+    layers: Sequence[str],
+    places: Sequence[str],
+    title: str,
+) -> int:
+    """Train on one job after another, and show what came of them."""
     summaries: list[RunSummary] = []
 
     def probe_one(job: Job | CrossJob) -> int:
@@ -120,19 +142,6 @@ def probe(
             summaries.extend(_probe_one(where, *job, options, heads, layers, places))
         return 0
 
-    jobs: list[Job | CrossJob]
-    title = f"Probes: split {split.kind}, protocol {followed.name}"
-    if train or test:
-        if corpora:
-            raise SettingsError(
-                "--corpus is for training and testing on the same; leave it out with --train."
-            )
-        across = cross_jobs(where, _backbones(where, models), train, test, choice, places, named=bool(models))
-        tell(across, split)
-        jobs = [*across]
-        title = f"Probes across corpora: protocol {followed.name}"
-    else:
-        jobs = [*_chosen(_jobs(where, models, corpora, places), choice, named=bool(corpora))]
     try:
         return screen.each(jobs, _name, probe_one)
     finally:
@@ -140,6 +149,24 @@ def probe(
             show_summaries(summaries, title)
             for line in options.protocol.differs:
                 screen.note(f"note: {line}.")
+
+
+def _across(
+    where: settings.Locations,
+    models: Sequence[str],
+    corpora: Sequence[str],
+    train: Sequence[str],
+    test: Sequence[str],
+    choice: EmotionChoice | None,
+    places: Sequence[str],
+    split: SplitOptions,
+) -> list[CrossJob]:
+    """Every chosen backbone, trained on some corpora and tested on others; who validates is told first."""
+    if corpora:
+        raise SettingsError("--corpus is for training and testing on the same; leave it out with --train.")
+    jobs = cross_jobs(where, _backbones(where, models), train, test, choice, places, named=bool(models))
+    tell(jobs, split)
+    return jobs
 
 
 def _name(job: Job | CrossJob) -> str:
@@ -159,7 +186,7 @@ def _backbones(where: settings.Locations, models: Sequence[str]) -> list[str]:
     from ser_cache.store import summaries
 
     cached = list(dict.fromkeys(summary.backbone for summary in summaries(where.cache)))
-    return list(dict.fromkeys(_backbone(name, cached) for name in models)) or cached
+    return list(dict.fromkeys(cached_folder(name, cached) for name in models)) or cached
 
 
 def _jobs(
@@ -175,7 +202,7 @@ def _jobs(
     made = {manifest.corpus: manifest for manifest in chosen_manifests(where, corpora)}
     cached = summaries(where.cache)
     backbones = list(dict.fromkeys(summary.backbone for summary in cached))
-    wanted = [_backbone(name, backbones) for name in models] or backbones
+    wanted = [cached_folder(name, backbones) for name in models] or backbones
     jobs, skipped = [], []
     for summary in cached:
         if summary.backbone not in wanted:
@@ -202,15 +229,6 @@ def _jobs(
     return jobs
 
 
-def _backbone(name: str, cached: Sequence[str]) -> str:
-    """A backbone's folder in the cache, by that name or by the alias, hub id or folder it was made from."""
-    for candidate in (name, name.replace("/", "--"), Path(name).name):
-        if candidate in cached:
-            return candidate
-    remedy = "See: ser cache ls" if "+" in name else f"Cache it with: ser extract --model {name}"
-    raise UnknownNameError("backbone", name, cached, remedy)
-
-
 def _probe_one(
     where: settings.Locations,
     manifest: Manifest,
@@ -231,6 +249,6 @@ def _probe_one(
         options = fitting(options, features, named, layers)
 
         def show(progress: Progress) -> None:
-            bar.restate(progress.done, progress.total, f"{progress.heads}, fold {progress.fold}")
+            bar.restate(progress.done, progress.total, f"fold {progress.fold}, {progress.heads}")
 
         return probe(features, manifest, options, where.runs, show)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ser_cache.cli import screen
+from ser_cache.cli.feature_choice import chosen_layers
 from ser_cache.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def fitting(
     """
     from ser_cache.heads import head_kind
 
-    options = replace(options, layers=_layers(layers, features))
+    options = replace(options, layers=chosen_layers(layers, features))
     heads = options.chosen_heads
     if features.tier == "pooled":
         heads = tuple(head for head in heads if head in named or head_kind(head).pools_first)
@@ -69,17 +70,3 @@ def fitting(
         f"left out, which leaves {', '.join(heads)}."
     )
     return replace(options, heads=heads)
-
-
-def _layers(wanted: Sequence[str], features: Features) -> tuple[int, ...]:
-    """Layer numbers from the command line, each of which is cached; none for none."""
-    numbers = [text for text in wanted if text != "all"]
-    for text in numbers:
-        if not text.isdecimal():
-            raise SettingsError(f"--layer {text} is no layer; give a number, or all.")
-        if int(text) not in features.layers:
-            raise SettingsError(
-                f"{features.backbone}/{features.corpus} has no layer {text}; cached are "
-                f"{', '.join(map(str, features.layers))}."
-            )
-    return tuple(features.layers) if "all" in wanted else tuple(map(int, numbers))

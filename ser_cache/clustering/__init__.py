@@ -17,6 +17,7 @@ from ser_cache.clustering.storing import (
     ClusteringConfig,
     StoredClustering,
     read_clustering,
+    stale_clusterings,
     stored_clusterings,
 )
 
@@ -36,5 +37,6 @@ __all__ = [
     "label_sets",
     "read_clustering",
     "silhouettes",
+    "stale_clusterings",
     "stored_clusterings",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -15,13 +15,15 @@ import numpy as np
 from ser_cache import __version__
 from ser_cache.clustering.labels import groups_of, label_sets
 from ser_cache.clustering.options import ClusterOptions
-from ser_cache.clustering.running import cluster_points
+from ser_cache.clustering.running import Progress, cluster_points, steps
 from ser_cache.clustering.storing import (
     ClusteringConfig,
     StoredClustering,
     find_clustering,
+    keep_current,
     write_clustering,
 )
+from ser_cache.emotions import ChosenManifest
 from ser_cache.errors import ClusteringError
 from ser_cache.files import sha256_of_value
 
@@ -38,7 +40,7 @@ def cluster(
     runs: Path,
     *,
     force: bool = False,
-    progress: Callable[[int, int, int], None] = lambda _layer, _done, _total: None,
+    progress: Progress = lambda _done, _total, _what: None,
 ) -> list[StoredClustering]:
     """Cluster the time means of some layers of cached features.
 
@@ -49,7 +51,7 @@ def cluster(
         options: how.
         runs: where clusterings are kept; one of the same configuration and data is read, not repeated.
         force: repeat it nevertheless.
-        progress: told the layer, and how many k-means are done of how many over all layers.
+        progress: told how many steps are done of how many over all layers, and the layer and step.
 
     Returns:
         One clustering a layer, in the order given.
@@ -63,15 +65,21 @@ def cluster(
     options = replace(options, k=options.k or (_default_k(labels, options.k_of, manifest.corpus),))
     utterances = _digest(usable, labels)
     found = []
-    per_layer = len(options.k) * len(options.seeds)
+    emotions = manifest.made_of if isinstance(manifest, ChosenManifest) else {}
+    per_layer = steps(options)
     for number, layer in enumerate(layers):
 
-        def show(done: int, _total: int, layer: int = layer, before: int = number * per_layer) -> None:
-            progress(layer, before + done, len(layers) * per_layer)
+        def show(
+            done: int, _total: int, what: str, layer: int = layer, before: int = number * per_layer
+        ) -> None:
+            told = ", ".join(filter(None, [f"layer {layer}", what]))
+            progress(before + done, len(layers) * per_layer, told)
 
-        config = _config(features, layer, options, labels, utterances)
+        config = _config(features, layer, options, labels, utterances, emotions)
         stored = None if force else find_clustering(runs, config)
-        if stored is None:
+        if stored is not None:
+            keep_current(stored)
+        else:
             clustering = cluster_points(features.ids, features.mean(layer), labels, options, show)
             stored = write_clustering(runs, config, clustering, _environment())
         found.append(stored)
@@ -89,8 +97,9 @@ def _default_k(labels: Mapping[str, Sequence[str]], name: str, corpus: str) -> i
 
 def _digest(utterances: Sequence[Utterance], labels: Mapping[str, Sequence[str]]) -> str:
     """Hash of what clustering takes from a manifest, whatever the order of its rows."""
-    rows = zip(utterances, zip(*labels.values(), strict=True), strict=True) if labels else ()
-    return sha256_of_value(sorted([one.id, one.sha256, *values] for one, values in rows))
+    values = zip(*labels.values(), strict=True) if labels else [()] * len(utterances)
+    rows = zip(utterances, values, strict=True)
+    return sha256_of_value(sorted([one.id, one.sha256, *own] for one, own in rows))
 
 
 def _config(
@@ -99,6 +108,7 @@ def _config(
     options: ClusterOptions,
     labels: Mapping[str, Sequence[str]],
     utterances: str,
+    emotions: Mapping[str, tuple[str, ...]],
 ) -> ClusteringConfig:
     return ClusteringConfig(
         corpus=features.corpus,
@@ -113,13 +123,14 @@ def _config(
         labels=tuple(labels),
         features=features.fingerprint.digest,
         utterances=utterances,
+        emotions=emotions,
     )
 
 
 def _environment() -> dict[str, str]:
     """When, and the versions that a result may depend on."""
     return {
-        "written": datetime.now(UTC).isoformat(timespec="seconds"),
+        "written": datetime.now(UTC).isoformat(timespec="microseconds"),
         "ser_cache": __version__,
         "python": platform.python_version(),
         "numpy": np.__version__,

@@ -27,8 +27,8 @@ from ser_cache.clustering.preparing import (
 from ser_cache.clustering.silhouettes import silhouettes
 from ser_cache.errors import ClusteringError
 
-Progress = Callable[[int, int], None]
-"""Told how many k-means are done, of how many."""
+Progress = Callable[[int, int, str], None]
+"""Told how many steps are done, of how many, and what is done now."""
 
 
 def cluster_points(
@@ -36,7 +36,7 @@ def cluster_points(
     points: NDArray[np.floating],
     labels: Mapping[str, Sequence[str]],
     options: ClusterOptions,
-    progress: Progress = lambda _done, _total: None,
+    progress: Progress = lambda _done, _total, _what: None,
 ) -> Clustering:
     """Cluster utterances by their features, and compare the clusters with labels.
 
@@ -46,7 +46,7 @@ def cluster_points(
         labels: by name, the value of each utterance, "" where not known; the one that features are
             standardised within must be among them.
         options: how; ``k`` must be set.
-        progress: told of every k-means.
+        progress: told of every k-means, then as silhouettes and agreement go; see :func:`steps`.
 
     Raises:
         ClusteringError: too few utterances or too few different ones for k, features that are not finite,
@@ -62,17 +62,22 @@ def cluster_points(
     kept = ready if options.reduce is None else _first(components.points, options.reduce)
     require_different(kept, max(options.k))
 
-    partitions = _partitions(kept, options, progress)
+    partitions, all_steps = _partitions(kept, options, progress), steps(options)
     groups = {name: _numbered(values) for name, values in known.items()}
-    found = silhouettes(kept, [*(p.clusters for _, p in partitions), *groups.values()])
+    found = silhouettes(
+        kept,
+        [*(p.clusters for _, p in partitions), *groups.values()],
+        lambda done, total: progress(all_steps - 2, all_steps, f"silhouettes {done / total:.0%}"),
+    )
     scores = found[: len(partitions)]
     trials = tuple(_trial(k, partitions, scores, known) for k in options.k)
+    progress(all_steps - 1, all_steps, "agreement with labels")
     best = max(trials, key=lambda trial: np.mean(trial.silhouette))
     at_best = [number for number, (k, _) in enumerate(partitions) if k == best.k]
     chosen = min(at_best, key=lambda number: partitions[number][1].inertia)
     two = np.zeros((len(ids), 2))
     two[:, : components.points.shape[1]] = components.points[:, :2]
-    return Clustering(
+    clustering = Clustering(
         features=ready.shape[1],
         constant=points.shape[1] - ready.shape[1],
         k=best.k,
@@ -90,6 +95,13 @@ def cluster_points(
         explained=tuple(components.explained.tolist()),
         members=Members(tuple(ids), partitions[chosen][1].clusters, scores[chosen], two, known),
     )
+    progress(all_steps, all_steps, "")
+    return clustering
+
+
+def steps(options: ClusterOptions) -> int:
+    """How many steps progress counts: every k-means, silhouettes, and agreement with labels."""
+    return len(options.k) * len(options.seeds) + 2
 
 
 def _groups(labels: Mapping[str, tuple[str, ...]], standardise: str) -> tuple[str, ...] | None:
@@ -119,9 +131,8 @@ def _partitions(
     wanted = [(k, seed) for k in options.k for seed in options.seeds]
     partitions = []
     for done, (k, seed) in enumerate(wanted):
-        progress(done, len(wanted))
+        progress(done, steps(options), f"k {k}")
         partitions.append((k, k_means(points, k, seed, options.restarts)))
-    progress(len(wanted), len(wanted))
     return partitions
 
 

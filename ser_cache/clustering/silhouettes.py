@@ -2,22 +2,29 @@
 
 All distances are needed, which is quadratic in time: they are computed once for all partitions, however many
 numbers of clusters, seeds and labels there are. They are computed some rows at a time, so that the memory is
-that of the rows and not of the square: 7,442 utterances would need 443 MB.
+that of the rows and not of the square: 7,442 utterances would need 443 MB. Nor is there a table of utterances
+by groups: of a label with nearly as many groups as utterances, such as transcripts, it would be a square too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 ROWS_MEBIBYTES = 64
 """Of distances in memory at once."""
 
 
 def silhouettes(
-    points: NDArray[np.floating], partitions: Sequence[NDArray[np.int64]]
+    points: NDArray[np.floating],
+    partitions: Sequence[NDArray[np.int64]],
+    on_progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> list[NDArray[np.float64]]:
     """The silhouette of each point in each of some partitions, by Euclidean distance.
 
@@ -25,6 +32,7 @@ def silhouettes(
         points: (n, d).
         partitions: the cluster of each point, (n,) each, numbered from 0; a point whose number is negative
             belongs to none and counts for nobody.
+        on_progress: told of how many points the silhouettes are known, of how many.
 
     Returns:
         For each partition (n,), from -1 to 1: (b - a) / max(a, b), where a is the mean distance to the other
@@ -36,28 +44,27 @@ def silhouettes(
     if not partitions:
         return []
     members = [_members(partition) for partition in partitions]
-    places = np.cumsum([0, *(one.shape[1] for one in members)])
-    beside = np.concatenate(members, axis=1)
+    counts = [one.sum(axis=0) for one in members]
     found = [np.empty(len(points)) for _ in partitions]
 
     def reduce(distances: NDArray[np.floating], start: int) -> None:
-        sums = distances @ beside.astype(distances.dtype, copy=False)
         rows = slice(start, start + len(distances))
         for number, partition in enumerate(partitions):
-            counts = members[number].sum(axis=0)
-            found[number][rows] = _of_rows(
-                sums[:, places[number] : places[number + 1]], partition[rows], counts
-            )
+            found[number][rows] = _of_rows(distances @ members[number], partition[rows], counts[number])
+        on_progress(rows.stop, len(points))
 
     for _ in pairwise_distances_chunked(points, reduce_func=reduce, working_memory=ROWS_MEBIBYTES):
         pass
     return found
 
 
-def _members(partition: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Who belongs where: (n, clusters) of zeros and ones."""
-    belongs: NDArray[np.bool_] = partition[:, None] == np.arange(int(partition.max()) + 1)
-    return belongs.astype(np.float64)
+def _members(partition: NDArray[np.int64]) -> csr_array:
+    """Who belongs where: (n, clusters), with a one in the row of each point that belongs anywhere."""
+    from scipy.sparse import csr_array
+
+    known = np.flatnonzero(partition >= 0)
+    shape = (len(partition), int(partition.max()) + 1)
+    return csr_array((np.ones(len(known)), (known, partition[known])), shape=shape)
 
 
 def _of_rows(

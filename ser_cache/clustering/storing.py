@@ -9,18 +9,21 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ser_cache.clustering.labels import LABELS
 from ser_cache.clustering.outcome import Clustering, Members
 from ser_cache.errors import ResultsError
-from ser_cache.files import sha256_of_file, sha256_of_value, write_csv, write_json
-from ser_cache.results.folder import CLUSTERINGS
+from ser_cache.files import canonical_json, sha256_of_file, sha256_of_value, write_csv, write_json
+from ser_cache.results.folder import CLUSTERINGS, USED
 
 SCHEMA = 1
 """Of the folder, and of what is computed: part of the configuration, so a change repeats what is stored."""
@@ -45,6 +48,7 @@ class ClusteringConfig:
         labels: compared with.
         features: digest of the cached features.
         utterances: digest of ids, audio and labels.
+        emotions: of each class, where they are not all that the corpus has, each a class.
     """
 
     corpus: str
@@ -59,10 +63,14 @@ class ClusteringConfig:
     labels: tuple[str, ...]
     features: str
     utterances: str
+    emotions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """All of it, with the schema, as JSON."""
         listed = {n: list(v) if isinstance(v, tuple) else v for n, v in asdict(self).items()}
+        listed["emotions"] = {name: list(members) for name, members in self.emotions.items()}
+        if not self.emotions:
+            del listed["emotions"]  # it came later: the names of the others stay as they were
         return {"schema": SCHEMA, **listed}
 
     @classmethod
@@ -74,7 +82,14 @@ class ClusteringConfig:
         """
         listed: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in values.items()}
         del listed["schema"]
-        return cls(**listed)
+        made_of = {name: tuple(members) for name, members in listed.pop("emotions", {}).items()}
+        return cls(**listed, emotions=made_of)
+
+    def choices(self) -> dict[str, Any]:
+        """What was asked for, without what the features and the manifest made of it, as JSON."""
+        values = self.to_json()
+        further = [name for name in self.labels if name not in LABELS]  # the others are those there are
+        return values | {"features": "", "utterances": "", "labels": further}
 
     @cached_property
     def name(self) -> str:
@@ -100,6 +115,16 @@ class StoredClustering:
     clustering: Clustering
     environment: Mapping[str, str]
     reused: bool = False
+
+    @property
+    def recency(self) -> tuple[str, str]:
+        """What puts clusterings in the order of their age, the newest last; of equals, by name."""
+        written = str(self.environment.get("written", ""))
+        try:
+            used = json.loads((self.folder / USED).read_text(encoding="utf-8"))["used"]
+        except (OSError, ValueError, TypeError, KeyError):
+            return written, self.folder.name
+        return max(written, str(used)), self.folder.name
 
 
 def write_clustering(
@@ -154,6 +179,25 @@ def read_clustering(folder: Path) -> StoredClustering:
         raise _damaged(folder, f"{Path(error.filename).name} is missing") from error
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise _damaged(folder, " ".join(str(error).split())) from error
+
+
+def keep_current(stored: StoredClustering) -> None:
+    """Let a clustering that is used again count as newer than those on other data that came in between."""
+    prefix = stored.config.name.rpartition("-")[0]
+    beside = [path for path in stored_clusterings(stored.folder.parent.parent) if path != stored.folder]
+    if any(path.name.startswith(prefix) for path in beside):
+        # What cannot be noted, in a folder that is read-only, changes a mark in a list and no number.
+        with suppress(OSError):
+            write_json(stored.folder / USED, {"used": datetime.now(UTC).isoformat(timespec="microseconds")})
+
+
+def stale_clusterings(found: Sequence[StoredClustering]) -> frozenset[Path]:
+    """The folders of those that have a newer one of the same choices on other features, audio or labels."""
+    generations: dict[str, list[StoredClustering]] = {}
+    for one in found:
+        generations.setdefault(canonical_json(one.config.choices()), []).append(one)
+    newest = {max(same, key=lambda one: one.recency).folder for same in generations.values()}
+    return frozenset(one.folder for one in found) - newest
 
 
 def stored_clusterings(runs: Path) -> Iterator[Path]:

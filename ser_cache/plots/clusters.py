@@ -40,6 +40,8 @@ _LEGEND_ENTRIES = 12
 _NUMBER = 2
 """Letters of a group's name that is a number."""
 _SHOWN_SHARE = 0.9
+_VECTORS = 10_000
+"""Points beyond which a file of vectors holds them as a picture: it would take seconds to open."""
 _LONGEST_TITLE = 60
 
 
@@ -179,7 +181,8 @@ def _scatter(axes: Axes, found: Clustering, groups: Sequence[str], title: str, n
     )
     for place, name in enumerate(drawn):
         x, y = points[of == name].T
-        colour, hollow = COLOURS[place % len(COLOURS)], place % 2 == 1
+        colour, again = COLOURS[place % len(COLOURS)], place // len(MARKERS)
+        hollow = (place + again) % 2 == 1  # so that a shape that comes again looks otherwise
         axes.scatter(
             x,
             y,
@@ -189,6 +192,7 @@ def _scatter(axes: Axes, found: Clustering, groups: Sequence[str], title: str, n
             edgecolor=colour,
             linewidth=0.6,
             alpha=0.75,
+            rasterized=len(points) > _VECTORS,
             label=f"{name} ({len(x):,})",
         )
     _name_means(axes, [points[of == name].mean(axis=0) for name in drawn], names)

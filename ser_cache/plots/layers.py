@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ser_cache.errors import PlotError
-from ser_cache.plots.canvas import check_plot, new_figure, save
+from ser_cache.plots.canvas import COLOURS, DASHES, MARKERS, check_plot, new_figure, save
 
 if TYPE_CHECKING:
     from ser_cache.layer_analysis import LayerScores, LayerWeights
@@ -27,8 +27,8 @@ def draw_layers(
     """Draw the map of layer weights as Figure 2 of D'Asaro et al. 2024, and the score of each layer.
 
     One grey row per backbone and manner, dark where the weight is large, raw to the left and rescaled to the
-    right; below, a panel per corpus with a curve per backbone and head, and a band of one standard deviation
-    over seeds.
+    right; below, a panel per corpus with a curve per backbone and head, which differ in mark and dash,
+    and a band of one standard deviation over seeds.
 
     Args:
         path: where to; its suffix chooses the format.
@@ -74,9 +74,14 @@ def _draw_map(panel: Any, weights: Sequence[LayerWeights]) -> None:  # noqa: ANN
 
 
 def _draw_curves(axes: Any, corpus: str, scores: Sequence[LayerScores], score: str) -> None:  # noqa: ANN401
-    for row in scores:
+    for place, row in enumerate(scores):
         mean = 100 * row.mean
-        (line,) = axes.plot(row.layers, mean, marker="o", markersize=3, label=_name(row, scores))
+        # As many of each as share no factor: without colour, marks and dashes alone tell 84 curves apart.
+        style = {"marker": MARKERS[place % len(MARKERS)], "linestyle": DASHES[place % len(DASHES)]}
+        colour = COLOURS[place % len(COLOURS)]
+        (line,) = axes.plot(
+            row.layers, mean, color=colour, markersize=4, lw=1.2, label=_name(row, scores), **style
+        )
         if not np.isnan(row.std).all():
             band = np.nan_to_num(100 * row.std)
             axes.fill_between(row.layers, mean - band, mean + band, color=line.get_color(), alpha=0.2, lw=0)
@@ -85,7 +90,7 @@ def _draw_curves(axes: Any, corpus: str, scores: Sequence[LayerScores], score: s
     axes.set_ylabel(f"{score}, percent", fontsize=8)
     axes.set_xticks(sorted({layer for row in scores for layer in row.layers}))
     axes.tick_params(labelsize=7)
-    axes.legend(fontsize=7)
+    axes.legend(fontsize=7, handlelength=4)
 
 
 def _name(row: LayerWeights | LayerScores, beside: Sequence[LayerWeights | LayerScores]) -> str:

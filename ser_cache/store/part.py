@@ -104,6 +104,15 @@ class Part:
             else:
                 yield position + row * len(self.layers) * step, len(self.layers) * step
 
+    def size_of(self, rows: NDArray[np.bool_]) -> int:
+        """Bytes that the features of some rows take, whether they are written yet or not."""
+        frames = int(np.diff(self.offsets)[rows].sum())
+        per_layer = sum(
+            (frames if field.per_frame else int(np.count_nonzero(rows))) * np.dtype(field.dtype).itemsize
+            for field in self.fields
+        )
+        return per_layer * len(self.layers) * self.width
+
     def checksum(self, row: int, pieces: Iterable[memoryview]) -> int:
         """64 bits over everything stored for a row: its columns, and its bytes in the order of `spans`.
 
