@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from ser_cache.errors import SplitError, UnknownNameError
 from ser_cache.splits.division import (
     SIDES,
+    Labels,
     Split,
     SplitKind,
     SplitOptions,
@@ -90,14 +92,15 @@ def make_splits(utterances: Iterable[Utterance], options: SplitOptions) -> tuple
             express, no fold column), in one line that says what to do.
     """
     kind = _kind(options)
-    ordered = sorted(utterances, key=lambda utterance: utterance.id)
+    ordered = sorted(utterances, key=attrgetter("id"))
     if not ordered:
         raise SplitError(
             "there are no utterances to split; prepare a manifest and extract its features first."
         )
     splits = tuple(kind.make(ordered, options))
+    labels = Labels.of(ordered)
     for split in splits:
-        check_split(split, ordered)
+        check_split(split, labels)
     return splits
 
 
@@ -127,9 +130,10 @@ def warnings(
         options: what they were made with.
     """
     kind = _kind(options)
-    found = [kind.caution] if kind.caution else _shared_sides(splits, utterances)
+    labels = Labels.of(utterances)
+    found = [kind.caution] if kind.caution else _shared_sides(splits, labels)
     found += _shares(splits, utterances, options)
-    found += absence_warnings(splits, utterances) + rarity_warnings(splits, utterances)
+    found += absence_warnings(splits, labels) + rarity_warnings(splits, labels)
     return (*found, *_notes(utterances, options))
 
 
@@ -151,13 +155,13 @@ def _shares(splits: Sequence[Split], utterances: Sequence[Utterance], options: S
 
 
 def _notes(utterances: Sequence[Utterance], options: SplitOptions) -> list[str]:
-    return _kind(options).notes(sorted(utterances, key=lambda utterance: utterance.id), options)
+    return _kind(options).notes(sorted(utterances, key=attrgetter("id")), options)
 
 
-def _shared_sides(splits: Sequence[Split], utterances: Sequence[Utterance]) -> list[str]:
+def _shared_sides(splits: Sequence[Split], labels: Labels) -> list[str]:
     """One line where tested speakers are also trained on, or else where validation speakers are."""
     several = [split for split in splits if not split.speaker_disjoint]
-    tested = [split.fold for split in several if tested_and_trained(split, utterances)]
+    tested = [split.fold for split in several if tested_and_trained(split, labels)]
     if tested:
         where = "" if len(tested) == len(splits) else f" in {of_folds(tested, splits)}"
         return [f"{_SPEAKER_DEPENDENT}{where}"]

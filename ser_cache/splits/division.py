@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import dataclass
+from itertools import compress
+from operator import attrgetter
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from ser_cache.errors import SplitError
 
@@ -82,17 +84,47 @@ class SplitKind:
     notes: Callable[[Sequence[Utterance], SplitOptions], list[str]] = lambda _, __: []
 
 
+@dataclass(frozen=True)
+class Labels:
+    """What checks and warnings look up, made once for all folds: of a million utterances it takes a second.
+
+    Attributes:
+        emotion_of: emotion by utterance id.
+        speaker_of: speaker by utterance id, in the same order.
+    """
+
+    emotion_of: dict[str, str]
+    speaker_of: dict[str, str]
+
+    @classmethod
+    def of(cls, utterances: Labelled) -> Labels:
+        """Of these utterances, or these labels themselves."""
+        if isinstance(utterances, Labels):
+            return utterances
+        ids = list(map(attrgetter("id"), utterances))
+        emotions = dict(zip(ids, map(attrgetter("emotion"), utterances), strict=True))
+        return cls(emotions, dict(zip(ids, map(attrgetter("speaker"), utterances), strict=True)))
+
+    def speakers(self, ids: Iterable[str]) -> set[str]:
+        """Who speaks these utterances."""
+        return set(map(self.speaker_of.__getitem__, ids))
+
+
+Labelled: TypeAlias = "Sequence[Utterance] | Labels"
+
+
 def divide(
     utterances: Sequence[Utterance], fold: str, sides: Iterable[str], *, speaker_disjoint: bool
 ) -> Split:
     """Build a split from the side of each utterance, in the order of ``utterances``."""
-    ids: dict[str, list[str]] = {side: [] for side in SIDES}
-    for utterance, side in zip(utterances, sides, strict=True):
-        ids[side].append(utterance.id)
-    return Split(fold, tuple(ids["train"]), tuple(ids["validation"]), tuple(ids["test"]), speaker_disjoint)
+    ids, whose = list(map(attrgetter("id"), utterances)), list(sides)
+    if len(ids) != len(whose):
+        raise ValueError(f"{len(ids)} utterances, {len(whose)} sides")
+    train, validation, test = (tuple(compress(ids, map(side.__eq__, whose))) for side in SIDES)
+    return Split(fold, train, validation, test, speaker_disjoint)
 
 
-def check_split(split: Split, utterances: Sequence[Utterance]) -> None:
+def check_split(split: Split, utterances: Labelled) -> None:
     """Hold a split to what it claims.
 
     Raises:
@@ -104,9 +136,10 @@ def check_split(split: Split, utterances: Sequence[Utterance]) -> None:
     for side in SIDES:
         if not split.side(side):
             raise SplitError(f"{fold}: no utterance is left for the {side} side; use another --split.")
-    emotion_of = {utterance.id: utterance.emotion for utterance in utterances}
+    labels = Labels.of(utterances)
+    emotion_of = labels.emotion_of
     _check_membership(split, emotion_of.keys())
-    if split.speaker_disjoint and (shared := shared_speakers(split, utterances)):
+    if split.speaker_disjoint and (shared := shared_speakers(split, labels)):
         raise SplitError(f"{fold} claims to be speaker-disjoint, but speaker {shared[0]!r} is on two sides.")
     if missing := set(emotion_of.values()).difference(map(emotion_of.__getitem__, split.train)):
         raise SplitError(
@@ -134,18 +167,18 @@ def _check_membership(split: Split, known: Set[str]) -> None:
         raise SplitError(f"fold {split.fold!r}: {min(lost)!r} is on no side ({len(lost)} such utterances).")
 
 
-def shared_speakers(split: Split, utterances: Sequence[Utterance]) -> list[str]:
+def shared_speakers(split: Split, utterances: Labelled) -> list[str]:
     """Speakers on more than one side of a split, sorted."""
-    speaker_of = {utterance.id: utterance.speaker for utterance in utterances}
-    train, validation, test = (set(map(speaker_of.__getitem__, split.side(side))) for side in SIDES)
+    labels = Labels.of(utterances)
+    train, validation, test = (labels.speakers(split.side(side)) for side in SIDES)
     return sorted((train & validation) | (train & test) | (validation & test))
 
 
-def tested_and_trained(split: Split, utterances: Sequence[Utterance]) -> list[str]:
+def tested_and_trained(split: Split, utterances: Labelled) -> list[str]:
     """Speakers who are tested, and trained or validated on, sorted."""
-    speaker_of = {utterance.id: utterance.speaker for utterance in utterances}
-    known = {speaker_of[identifier] for identifier in (*split.train, *split.validation)}
-    return sorted(known.intersection(speaker_of[identifier] for identifier in split.test))
+    labels = Labels.of(utterances)
+    known = labels.speakers(split.train) | labels.speakers(split.validation)
+    return sorted(known & labels.speakers(split.test))
 
 
 def percents(shares: Sequence[float]) -> str:
@@ -167,19 +200,18 @@ def ratio_warnings(split: Split, utterances: Sequence[Utterance], options: Split
     return [f"{shares}, the nearest found for {whose} ({sides})"]
 
 
-def absence_warnings(splits: Sequence[Split], utterances: Sequence[Utterance]) -> list[str]:
+def absence_warnings(splits: Sequence[Split], utterances: Labelled) -> list[str]:
     """One line per side and emotion that no utterance there shows, with the folds where that is so."""
-    emotion_of = {utterance.id: utterance.emotion for utterance in utterances}
+    labels = Labels.of(utterances)
+    emotion_of = labels.emotion_of
     found = []
     for side in ("validation", "test"):
-        present = {
-            split.fold: {emotion_of[identifier] for identifier in split.side(side)} for split in splits
-        }
+        present = {split.fold: set(map(emotion_of.__getitem__, split.side(side))) for split in splits}
         for emotion in sorted(set(emotion_of.values())):
             folds = [fold for fold, here in present.items() if emotion not in here]
             if folds:
                 where = "" if len(splits) == 1 else f" of {of_folds(folds, splits)}"
-                found.append(f"no {emotion} on the {side} side{where}; {_how_many(emotion, utterances)}")
+                found.append(f"no {emotion} on the {side} side{where}; {_how_many(emotion, labels)}")
     return found
 
 
@@ -189,14 +221,14 @@ def of_folds(folds: Sequence[str], splits: Sequence[Split]) -> str:
     return f"{len(folds)} of {len(splits)} folds ({listed})"
 
 
-def rarity_warnings(splits: Sequence[Split], utterances: Sequence[Utterance]) -> list[str]:
+def rarity_warnings(splits: Sequence[Split], utterances: Labelled) -> list[str]:
     """One line per side with emotions of which it has so few utterances that no score of theirs says much.
 
     Of a single split only: where every speaker is tested in some fold, predictions are pooled.
     """
     if len(splits) > 1:
         return []
-    emotion_of = {utterance.id: utterance.emotion for utterance in utterances}
+    emotion_of = Labels.of(utterances).emotion_of
     whole, found = Counter(emotion_of.values()), []
     for side in ("validation", "test"):
         here = Counter(emotion_of[identifier] for identifier in splits[0].side(side))
@@ -210,9 +242,9 @@ def rarity_warnings(splits: Sequence[Split], utterances: Sequence[Utterance]) ->
     return found
 
 
-def _how_many(emotion: str, utterances: Sequence[Utterance]) -> str:
+def _how_many(emotion: str, labels: Labels) -> str:
     """How rare an emotion is."""
-    speakers = [utterance.speaker for utterance in utterances if utterance.emotion == emotion]
+    speakers = [labels.speaker_of[id_] for id_, shown in labels.emotion_of.items() if shown == emotion]
     clips = "1 utterance" if len(speakers) == 1 else f"{len(speakers):,} utterances"
     people = "1 speaker" if len(set(speakers)) == 1 else f"{len(set(speakers)):,} speakers"
     return f"there are {clips} of it, by {people}"

@@ -109,7 +109,8 @@ def rotate(utterances: Sequence[Utterance], group_of_speaker: dict[str, str]) ->
     splits = []
     for tested, validating in zip(groups, groups[1:] + groups[:1], strict=True):
         side_of = dict.fromkeys(groups, "train") | {tested: "test", validating: "validation"}
-        sides = [side_of[group_of_speaker[utterance.speaker]] for utterance in utterances]
+        of_speaker = {speaker: side_of[group] for speaker, group in group_of_speaker.items()}
+        sides = [of_speaker[utterance.speaker] for utterance in utterances]
         splits.append(divide(utterances, tested, sides, speaker_disjoint=True))
     return splits
 

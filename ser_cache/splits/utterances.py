@@ -5,12 +5,11 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ser_cache.errors import SplitError
 from ser_cache.splits.counting import MILLION
-from ser_cache.splits.division import SIDES, Split, SplitOptions, divide, shared_speakers
+from ser_cache.splits.division import SIDES, Split, SplitOptions, divide
 from ser_cache.splits.speakers import checked_ratios
 
 if TYPE_CHECKING:
@@ -70,10 +69,13 @@ def by_column(utterances: Sequence[Utterance], _: SplitOptions) -> list[Split]:
             f"{blank[0]!r} has no fold ({len(blank)} such utterances); fill the manifest's fold column, or "
             f"use another --split."
         )
-    values = sorted({utterance.fold for utterance in utterances})
+    voices: dict[str, set[str]] = defaultdict(set)
+    for utterance in utterances:
+        voices[utterance.fold].add(utterance.speaker)
+    values = sorted(voices)
     if all(value.lower() in _SIDE_NAMES for value in values):
         sides = {value: _SIDE_NAMES[value.lower()] for value in values}
-        return [_by_value(utterances, "0", sides)]
+        return [_by_value(utterances, "0", sides, voices)]
     if len(values) < 3:
         raise SplitError(
             f"the fold column holds only {', '.join(values)}; name the sides train, validation and test, or "
@@ -81,12 +83,21 @@ def by_column(utterances: Sequence[Utterance], _: SplitOptions) -> list[Split]:
         )
     return [
         _by_value(
-            utterances, tested, dict.fromkeys(values, "train") | {tested: "test", validating: "validation"}
+            utterances,
+            tested,
+            dict.fromkeys(values, "train") | {tested: "test", validating: "validation"},
+            voices,
         )
         for tested, validating in zip(values, values[1:] + values[:1], strict=True)
     ]
 
 
-def _by_value(utterances: Sequence[Utterance], fold: str, sides: dict[str, str]) -> Split:
-    split = divide(utterances, fold, [sides[u.fold] for u in utterances], speaker_disjoint=False)
-    return replace(split, speaker_disjoint=not shared_speakers(split, utterances))
+def _by_value(
+    utterances: Sequence[Utterance], fold: str, sides: dict[str, str], voices: dict[str, set[str]]
+) -> Split:
+    """One split: the side of each value of the fold column, of which ``voices`` holds the speakers."""
+    heard: dict[str, set[str]] = defaultdict(set)
+    for value, side in sides.items():
+        heard[side] |= voices[value]
+    disjoint = sum(map(len, heard.values())) == len(set().union(*heard.values()))
+    return divide(utterances, fold, [sides[u.fold] for u in utterances], speaker_disjoint=disjoint)
