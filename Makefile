@@ -13,8 +13,9 @@ INSTALLED := $(VENV)/installed
 demo: $(INSTALLED)
 	$(BIN)/ser demo
 
+# A worker a processor; eight at most, for each takes about 1 GB. One that runs out of tests takes over another's.
 test: $(INSTALLED)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal --durations 10
 
 check: $(INSTALLED)
 	$(BIN)/ruff check

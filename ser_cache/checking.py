@@ -77,6 +77,27 @@ class Check:
         return all(file.verdict in GOOD for file in self.files)
 
     @property
+    def converted_whole(self) -> bool:
+        """Whether all of the corpus is here, converted: every name and no other, each as long as published.
+
+        Bytes cannot agree then. Where some files do hold what was published and others are converted, these
+        are odd ones out, and this is False.
+        """
+        return {file.verdict for file in self.files} == {"converted"}
+
+    @property
+    def widest(self) -> float:
+        """How far the length of a converted file is from the published one at most, in seconds."""
+        known = self.listed.by_name
+        return max(
+            (
+                abs(file.samples / audio.SAMPLE_RATE - known[PurePosixPath(file.path).stem].seconds)
+                for file in self.of("converted")
+            ),
+            default=0.0,
+        )
+
+    @property
     def one_length(self) -> tuple[int, int]:
         """(clips, samples at 16 kHz) where at least ten changed clips have one length, else (0, 0).
 

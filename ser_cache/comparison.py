@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from ser_cache.emotions import emotions_text
 from ser_cache.errors import ResultsError
 from ser_cache.paired import ComparisonOptions, Difference, McNemar, mcnemar, paired_bootstrap
-from ser_cache.results import Run, read_predictions
+from ser_cache.results import Run, are_speakers_apart, read_predictions, read_training_sides
 from ser_cache.results.contents import damaged
+from ser_cache.results.query import split_text
 from ser_cache.statistics import MINIMUM_SPEAKERS
 
 __all__ = ["Change", "Comparison", "ComparisonOptions", "Difference", "McNemar", "changes", "compare_runs"]
@@ -42,6 +43,7 @@ class Comparison:
         second: name of the second run.
         corpus: which both tested.
         utterances: compared, those that both tested.
+        tested: how many utterances the first, and the second, tested.
         left_out: utterances that only the first, and only the second, tested.
         speakers: of the compared utterances.
         drawn: what the bootstrap draws: "speakers", or "utterances" where there are too few speakers.
@@ -49,6 +51,8 @@ class Comparison:
         changes: what differs between their configurations.
         differences: of the four scores, in their usual order.
         mcnemar: of one prediction per utterance and run.
+        cautions: what makes this another comparison than it may seem, one line each: a part of the test
+            utterances, other classes, splits or data.
         notes: what must be known before believing the numbers, one line each.
         options: how they were compared.
     """
@@ -57,6 +61,7 @@ class Comparison:
     second: str
     corpus: str
     utterances: int
+    tested: tuple[int, int]
     left_out: tuple[int, int]
     speakers: int
     drawn: str
@@ -64,6 +69,7 @@ class Comparison:
     changes: tuple[Change, ...]
     differences: tuple[Difference, ...]
     mcnemar: McNemar
+    cautions: tuple[str, ...]
     notes: tuple[str, ...]
     options: ComparisonOptions
 
@@ -84,8 +90,10 @@ def compare_runs(first: Run, second: Run, options: ComparisonOptions | None = No
         options: draws, level and seed.
 
     Raises:
-        ResultsError: it is one run twice; the corpora differ; a common utterance has two truths or two
-            speakers; no utterance is common; a run is damaged or tests an utterance twice.
+        ResultsError: it is one run twice; the corpora differ; one run was trained on the tested speakers,
+            the other was not, and backbone, head or layers differ too; a common utterance has two truths or
+            two speakers; no utterance is common, or those of one class alone; a run is damaged or tests an
+            utterance twice.
     """
     options = options or ComparisonOptions()
     _check_comparable(first, second)
@@ -94,6 +102,8 @@ def compare_runs(first: Run, second: Run, options: ComparisonOptions | None = No
     common = _common_ids(first, second, ours, theirs)
     left_out = (len(ours.truth) - len(common), len(theirs.truth) - len(common))
     truth = np.array([ours.truth[name] for name in common], dtype=np.int64)
+    tested = {classes[number] for number in truth}
+    _check_classes(common, tested)
     speakers = sorted({ours.speaker[name] for name in common})
     by_speaker = len(speakers) >= MINIMUM_SPEAKERS
     row = {speaker: number for number, speaker in enumerate(speakers)}
@@ -105,6 +115,7 @@ def compare_runs(first: Run, second: Run, options: ComparisonOptions | None = No
         second=second.folder.name,
         corpus=first.config.test_corpus,
         utterances=len(common),
+        tested=(len(ours.truth), len(theirs.truth)),
         left_out=left_out,
         speakers=len(speakers),
         drawn=drawn,
@@ -112,11 +123,13 @@ def compare_runs(first: Run, second: Run, options: ComparisonOptions | None = No
         changes=changes(first, second),
         differences=paired_bootstrap(counts[0], counts[1], options, drawn),
         mcnemar=mcnemar(ours.joint(common) == truth, theirs.joint(common) == truth),
-        notes=(
-            *_data_note(first, second),
-            *_class_notes(first, second, {classes[number] for number in truth}),
-            *_notes(left_out, len(speakers), (len(ours.seeds), len(theirs.seeds))),
+        cautions=(
+            *_overlap_caution(len(common), (len(ours.truth), len(theirs.truth))),
+            *_class_cautions(first, second, tested),
+            *_split_caution(first, second),
+            *_data_caution(first, second),
         ),
+        notes=_notes(len(speakers), (len(ours.seeds), len(theirs.seeds))),
         options=options,
     )
 
@@ -145,27 +158,92 @@ def _differing(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
     return [name for name in differing if name not in explained]
 
 
-def _data_note(first: Run, second: Run) -> tuple[str, ...]:
+def _overlap_caution(common: int, tested: tuple[int, int]) -> Iterator[str]:
+    """That only a part of what a run tested is compared."""
+    if common < max(tested):
+        shares = [
+            f"all {total:,}" if common == total else f"{common / total:.0%} of the {total:,}"
+            for total in tested
+        ]
+        yield (
+            f"only {common:,} utterances are compared, those that both runs tested: {shares[0]} of the first "
+            f"run, {shares[1]} of the second; the scores of the whole runs are others"
+        )
+
+
+def _class_cautions(first: Run, second: Run, tested: Set[str]) -> Iterator[str]:
+    """That a run had classes to choose from that the other had not, which makes its task the harder."""
+    ours, theirs = set(first.config.classes), set(second.config.classes)
+    if ours != theirs:
+        yield (
+            f"the runs have different classes: {', '.join(sorted(ours))} in the first, "
+            f"{', '.join(sorted(theirs))} in the second; only utterances of {', '.join(sorted(tested))} are "
+            "compared"
+        )
+    for name, more in (("first", ours - theirs - tested), ("second", theirs - ours - tested)):
+        if more:
+            yield (
+                f"the {name} run could also answer {', '.join(sorted(more))}, which no common utterance is; "
+                "the other run could not be wrong in that way"
+            )
+    made = [
+        {name: set(run.config.emotions.get(name, (name,))) for name in ours & theirs}
+        for run in (first, second)
+    ]
+    if other := sorted(name for name in ours & theirs if made[0][name] != made[1][name]):
+        yield f"{', '.join(other)} is made of other emotions in one run than in the other (--emotions)"
+
+
+def _split_caution(first: Run, second: Run) -> Iterator[str]:
+    """That other speakers, or more of them, were trained on in one run than in the other."""
+    if first.config.split == second.config.split:
+        return
+    told = f"{_how_divided(first)} in the first run, {_how_divided(second)} in the second"
+    if _knows_speakers(first) != _knows_speakers(second):
+        knowing = "first" if _knows_speakers(first) else "second"
+        yield (
+            f"the runs divide the corpus differently ({told}): the {knowing} was trained on speakers that it "
+            "tests, which makes its score too high for new speakers"
+        )
+    else:
+        yield (
+            f"the runs divide the corpus differently ({told}): what differs is also who, and how many, they "
+            "were trained on"
+        )
+
+
+def _how_divided(run: Run) -> str:
+    text = split_text(run.config.split)
+    return f"{text} from {', '.join(run.config.trained_on)}" if run.config.tested_on else text
+
+
+def _knows_speakers(run: Run) -> bool:
+    """Whether the tested speakers were trained on, or may have been; across corpora they never are."""
+    if run.config.tested_on or are_speakers_apart(run):
+        return False
+    speaker: dict[str, str] = {}
+    tested: dict[str, set[str]] = {}
+    for row in read_predictions(run):
+        speaker[row["id"]] = row["speaker"]
+        tested.setdefault(row["fold"], set()).add(row["speaker"])
+    trained = read_training_sides(run)
+    # Who is never tested may be anybody.
+    return any(
+        speaker.get(id_) in {None, *who} for fold, who in tested.items() for id_ in trained.get(fold, ())
+    )
+
+
+def _data_caution(first: Run, second: Run) -> Iterator[str]:
     """That the runs were made from other data, which their settings do not show."""
     ours, theirs = (_settings(run) for run in (first, second))
     differing = [_plain(name) for name in _differing(ours, theirs) if name.startswith("data.")]
-    if not differing:
-        return ()
-    older = "first" if first.written < second.written else "second"
-    which = "" if first.written == second.written else f"; the {older} is the older"
-    what = ", ".join(differing)
-    return (f"the runs were made from different data ({what}), and not their settings alone differ{which}",)
-
-
-def _class_notes(first: Run, second: Run, tested: Set[str]) -> Iterator[str]:
-    """That a run had classes to choose from that the other had not, which makes its task the harder."""
-    for name, run, other in (("first", first, second), ("second", second, first)):
-        more = sorted(set(run.config.classes) - set(other.config.classes) - tested)
-        if more:
-            yield (
-                f"the {name} run could also answer {', '.join(more)}, which no common utterance is; the "
-                "other run could not be wrong in that way"
-            )
+    if differing:
+        older = "first" if first.written < second.written else "second"
+        which = "" if first.written == second.written else f"; the {older} is the older"
+        yield (
+            f"the runs were made from different data ({', '.join(differing)}), and not their settings alone "
+            f"differ{which}"
+        )
 
 
 _PLAIN = {
@@ -182,7 +260,10 @@ def _plain(name: str) -> str:
     if name in _PLAIN:
         return _PLAIN[name]
     parts = name.split(".")
-    words = " ".join(parts) if parts[0] == "split" else parts[-1]
+    if parts[0] == "split":
+        words = " ".join(parts)
+    else:  # a schedule and a search have settings that are called as those of the training are
+        words = " ".join(parts[-2:] if parts[-2:-1] in (["search"], ["schedule"]) else parts[-1:])
     return words.replace("_", " ")
 
 
@@ -272,6 +353,32 @@ def _check_comparable(first: Run, second: Run) -> None:
             f"the runs tested different corpora, {first.config.test_corpus} and "
             f"{second.config.test_corpus}; compare runs that tested one corpus."
         )
+    _check_speakers(first, second)
+
+
+def _check_speakers(first: Run, second: Run) -> None:
+    """Refuse a difference of which nobody could say whether it is the models' or their speakers'."""
+    if _knows_speakers(first) == _knows_speakers(second):
+        return
+    ours, theirs = (_settings(run) for run in (first, second))
+    also = [name for name in ("corpus", "backbone", "head", "layers") if ours[name] != theirs[name]]
+    if also:
+        knowing, apart = (first, second) if _knows_speakers(first) else (second, first)
+        raise ResultsError(
+            f"{knowing.folder.name} was trained on speakers that it tests ({_how_divided(knowing)}) and "
+            f"{apart.folder.name} was not ({_how_divided(apart)}), and {', '.join(also)} "
+            f"differ{'s' if len(also) == 1 else ''} too: nobody "
+            "could say what makes the difference. Compare runs of one --split."
+        )
+
+
+def _check_classes(common: Sequence[str], tested: Set[str]) -> None:
+    """Refuse utterances of a single class, which tell no classes apart."""
+    if len(tested) < 2:
+        raise ResultsError(
+            f"the {len(common):,} utterances that both tested are all {', '.join(tested)}, which says "
+            "nothing of telling emotions apart; probe both with the same --emotions and --split."
+        )
 
 
 def _common_ids(first: Run, second: Run, ours: _Answers, theirs: _Answers) -> list[str]:
@@ -314,13 +421,8 @@ def _counts(
     return found
 
 
-def _notes(left_out: tuple[int, int], speakers: int, seeds: tuple[int, int]) -> tuple[str, ...]:
+def _notes(speakers: int, seeds: tuple[int, int]) -> tuple[str, ...]:
     found = []
-    if any(left_out):
-        found.append(
-            f"only common test utterances are compared; {left_out[0]} of the first run and {left_out[1]} "
-            "of the second are left out"
-        )
     if speakers < MINIMUM_SPEAKERS:
         found.append(
             f"only {speakers} test speaker{'s' if speakers != 1 else ''}: the bootstrap draws utterances as "

@@ -122,6 +122,8 @@ def cross_split(crossing: Crossing, options: SplitOptions) -> Split:
 
     Of each training corpus a share validates, speakers apart: with ratios 80/10/10 one part to eight of
     training. The search is that of the split by ratios; two of its sides, of equal size, are both trained on.
+    A training corpus of one or two speakers cannot spare any: a share of its utterances validates, which
+    ``cross_warnings`` says. It is the epoch that is chosen so; who is tested is somebody else in any case.
 
     Raises:
         SplitError: a kind of split that does not say who validates, or a training corpus does not allow it.
@@ -135,9 +137,9 @@ def cross_split(crossing: Crossing, options: SplitOptions) -> Split:
     thirds = replace(options, ratios=((1 - share) / 2, share, (1 - share) / 2))
     sides: dict[str, list[str]] = {"train": [], "validation": [], "test": []}
     for manifest in crossing.train:
-        _check_speakers(manifest, options)
+        own_options = replace(thirds, kind="random") if _lacks_speakers(manifest, options) else thirds
         try:
-            (own,) = make_splits(manifest.utterances, thirds)
+            (own,) = make_splits(manifest.utterances, own_options)
         except SplitError as error:
             raise SplitError(f"{manifest.corpus}, to find who validates: {error}") from error
         sides["train"] += [qualified(manifest.corpus, id_) for id_ in (*own.train, *own.test)]
@@ -145,17 +147,13 @@ def cross_split(crossing: Crossing, options: SplitOptions) -> Split:
     for manifest in crossing.test:
         sides["test"] += [qualified(manifest.corpus, utterance.id) for utterance in manifest.utterances]
     train, validation, test = (tuple(sorted(ids)) for ids in sides.values())
-    return Split("0", train, validation, test, speaker_disjoint=options.kind == "speaker")
+    apart = options.kind == "speaker" and not any(_lacks_speakers(m, options) for m in crossing.train)
+    return Split("0", train, validation, test, speaker_disjoint=apart)
 
 
-def _check_speakers(manifest: Manifest, options: SplitOptions) -> None:
-    """Refuse too few speakers in words that hold where others are tested."""
-    if options.kind == "speaker" and len(manifest.speakers) < _LEAST_SPEAKERS:
-        raise SplitError(
-            f"{manifest.corpus} has {len(manifest.speakers)} of the {_LEAST_SPEAKERS} speakers that it takes "
-            f"for one of them to validate ({', '.join(manifest.speakers)}); use --split random, which "
-            "validates with utterances of speakers who are trained on: those tested are others in any case."
-        )
+def _lacks_speakers(manifest: Manifest, options: SplitOptions) -> bool:
+    """Whether speakers are to be held out for validation, and there are too few to search among."""
+    return options.kind == "speaker" and len(manifest.speakers) < _LEAST_SPEAKERS
 
 
 def validation_share(options: SplitOptions) -> float:
@@ -192,6 +190,13 @@ def cross_warnings(
     validating = {by_id[id_].emotion for id_ in split.validation if id_ in by_id}
     if absent := [name for name in crossing.classes if name not in validating]:
         found.append(f"no {' and no '.join(absent)} on the validation side, which chooses the epoch")
+    few = [manifest for manifest in crossing.train if _lacks_speakers(manifest, options)]
+    if few:
+        names = ", ".join(f"{m.corpus} ({' and '.join(m.speakers)})" for m in few)
+        found.append(
+            f"too few speakers for one of them to validate: {names}; the epoch is chosen on utterances of "
+            "speakers that are trained on too, and those tested are others"
+        )
     if options.kind == "random":
         found.append(
             "the epoch is chosen on utterances of speakers that are trained on too; those tested are others"

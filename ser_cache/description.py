@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
@@ -18,7 +18,8 @@ from ser_cache.distributions import (
     distributions,
     lengths,
 )
-from ser_cache.manifest import Manifest
+from ser_cache.length_leaks import LengthLeak, leak_warnings, length_leaks
+from ser_cache.manifest import SAMPLE_RATE, Manifest
 from ser_cache.published import CROWDS, PublishedCrowd
 from ser_cache.sections import Section
 
@@ -43,6 +44,11 @@ class Description:
     def lengths(self) -> tuple[Lengths, ...]:
         """Counts and lengths by emotion."""
         return lengths(self.manifest)
+
+    @cached_property
+    def leaks(self) -> tuple[LengthLeak, ...]:
+        """Lengths to the sample that give emotions away."""
+        return length_leaks(self.manifest)
 
     @cached_property
     def distributions(self) -> tuple[Distribution, ...]:
@@ -74,7 +80,7 @@ def sections(description: Description) -> list[Section]:
     """The tables of a corpus; each fits 80 columns unless it has more than ten emotions or long names."""
     headings = _headings(description)
     shortened = ", ".join(f"{short} {emotion}" for emotion, short in headings.items() if short != emotion)
-    made = [_length_table(description.lengths)]
+    made = [_length_table(description)]
     for number, distribution in enumerate(description.distributions):
         made.append(_group_table(distribution, headings, "" if number else shortened))
     if description.crowd:
@@ -82,7 +88,8 @@ def sections(description: Description) -> list[Section]:
     return made
 
 
-def _length_table(rows: Sequence[Lengths]) -> Section:
+def _length_table(description: Description) -> Section:
+    rows = description.lengths
     total = rows[-1].utterances
     columns = {"emotion": "left", **dict.fromkeys(("clips", "share", "speakers", "hours"), "right")}
     columns |= dict.fromkeys(("mean s", "sd", "min", "median", "max"), "right")
@@ -97,7 +104,8 @@ def _length_table(rows: Sequence[Lengths]) -> Section:
         )
         for row in rows
     ]
-    return Section("Emotions, and how long their clips are", columns, cells)
+    notes = tuple(f"warning: {line}" for line in leak_warnings(description.manifest))
+    return Section("Emotions, and how long their clips are", columns, cells, notes)
 
 
 def _headings(description: Description) -> dict[str, str]:
@@ -209,6 +217,15 @@ def as_data(description: Description) -> dict[str, Any]:
         "speakers": len(made.speakers),
         "hours": made.hours,
         "lengths": [asdict(row) for row in description.lengths],
+        "length_leaks": [
+            {
+                "seconds": leak.samples / SAMPLE_RATE,
+                "utterances": leak.clips,
+                "emotions": {emotion: having for emotion, having, _ in leak.emotions},
+                "association": leak.association,
+            }
+            for leak in description.leaks
+        ],
         "distributions": {
             one.column: [{**asdict(group), "utterances": group.utterances} for group in one.groups]
             for one in description.distributions
@@ -228,6 +245,12 @@ def as_rows(description: Description) -> list[tuple[str, str, str, str, str, flo
     for length in description.lengths:
         numbers = {key: value for key, value in asdict(length).items() if key != "emotion"}
         rows += [(corpus, "lengths", "", length.emotion, key, value) for key, value in numbers.items()]
+    for leak in description.leaks:
+        seconds = f"{leak.samples / SAMPLE_RATE:g} s"
+        rows += [
+            (corpus, "length leaks", seconds, emotion, "utterances", having)
+            for emotion, having, _ in (*leak.emotions, (ALL, leak.clips, 0))
+        ]
     for one in description.distributions:
         for group in one.groups:
             rows += [(corpus, one.column, group.name, ALL, "speakers", group.speakers)]

@@ -15,7 +15,7 @@ from statistics import fmean, median, pstdev
 
 from ser_cache.crowd import VOTES_SUFFIX, agreement, read_votes, share, winners
 from ser_cache.errors import ManifestError
-from ser_cache.manifest import Manifest, Utterance
+from ser_cache.manifest import SAMPLE_RATE, Manifest, Utterance
 
 GROUPED = ("gender", "age", "race", "ethnicity", "intensity", "language", "fold", "sentence")
 """Columns that emotions are counted by, in the order of the tables; sentences last, as they may be many."""
@@ -24,7 +24,6 @@ UNSTATED = "not stated"
 ALL = "all"
 """Of all emotions, and of all modalities, together."""
 
-_SAMPLE_RATE = 16_000  # of audio.SAMPLE_RATE, repeated because importing audio would pull in the decoder
 _YEARS = re.compile(r"[0-9]{1,3}")
 _INTENSITIES = ("unspecified", "low", "mild", "normal", "medium", "strong", "high")
 
@@ -128,7 +127,7 @@ def lengths(manifest: Manifest) -> tuple[Lengths, ...]:
 
 
 def _lengths(emotion: str, utterances: Sequence[Utterance]) -> Lengths:
-    seconds = [utterance.samples / _SAMPLE_RATE for utterance in utterances]
+    seconds = [utterance.samples / SAMPLE_RATE for utterance in utterances]
     return Lengths(
         emotion,
         len(seconds),
@@ -172,7 +171,7 @@ def by_column(manifest: Manifest, column: str, years: int = 10) -> Distribution:
 
 def _group(name: str, utterances: Sequence[Utterance], emotions: Sequence[str]) -> Group:
     counts = Counter(utterance.emotion for utterance in utterances)
-    hours = sum(utterance.samples for utterance in utterances) / _SAMPLE_RATE / 3600
+    hours = sum(utterance.samples for utterance in utterances) / SAMPLE_RATE / 3600
     speakers = len({utterance.speaker for utterance in utterances})
     return Group(name, speakers, hours, {emotion: counts[emotion] for emotion in emotions})
 

@@ -40,6 +40,10 @@ class DamagedPartError(CacheError):
     """The structure of a cache file is damaged, so that none of its bytes can be trusted."""
 
 
+class VanishedPartError(CacheError):
+    """A part was deleted or replaced by another process since it was found."""
+
+
 class StaleCacheError(CacheError):
     """Cached features were made from other audio, weights or options than the ones asked for."""
 

@@ -4,6 +4,7 @@ A reader therefore never sees half a file, whatever killed the writer.
 """
 
 import csv
+import errno
 import fcntl
 import hashlib
 import io
@@ -12,10 +13,12 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 _READ_BYTES = 1 << 20
+_CANNOT_FLUSH = {errno.EBADF, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}  # what is said of a folder
 
 
 @contextmanager
@@ -25,7 +28,7 @@ def replacing(path: Path) -> Iterator[Path]:
     The temporary file is in the same folder, because a rename is atomic only within one file system. On an
     error it is deleted and ``path`` stays as it was.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with naming_the_file(path):
@@ -68,11 +71,32 @@ def one_at_a_time(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
+def make_folder(folder: Path) -> None:
+    """Create a folder and those above it that are missing, so that all of them survive a power cut.
+
+    What a new folder holds may be on disk and yet be lost: the folder itself is an entry in the one above.
+    """
+    missing = list(takewhile(lambda path: not path.exists(), (folder, *folder.parents)))
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in missing:
+        sync_folder(path.parent)
+
+
 def sync_folder(folder: Path) -> None:
-    """Flush a folder's entries to disk, so that a rename in it survives a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
+    """Flush a folder's entries to disk, so that a rename in it survives a power cut.
+
+    Some file systems flush no folders, and a folder that may be written to need not be readable, which
+    opening it takes; there is nothing to be done about either, so both are passed over.
+    """
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except PermissionError:
+        return
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _CANNOT_FLUSH:
+            raise
     finally:
         os.close(descriptor)
 

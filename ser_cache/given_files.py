@@ -14,10 +14,8 @@ _NAMED_FILES = 3  # in the complaint that none is there
 def collect_files(given: Iterable[Path]) -> list[Path]:
     """The files among what was given, and all audio below the folders, sorted folder by folder; each once.
 
-    A file that was named is taken whatever its suffix; hidden files in folders are left out.
-
-    Raises:
-        SerCacheError: a folder holds no audio.
+    A file that was named is taken whatever its suffix; hidden files in folders are left out. A folder without
+    audio stands for itself, so that it is listed among the failures, as a missing file is.
     """
     found: dict[Path, None] = {}
     for path in given:
@@ -31,22 +29,33 @@ def collect_files(given: Iterable[Path]) -> list[Path]:
             and file.is_file()
             and not _hidden(file.relative_to(path))
         ]
-        if not inside:
-            raise SerCacheError(f"{path} holds no audio ({', '.join(sorted(AUDIO_SUFFIXES))}); name files.")
-        found |= dict.fromkeys(inside)
+        found |= dict.fromkeys(inside or [path])
     return list(found)
 
 
 def require_any(files: Sequence[Path]) -> None:
-    """Make sure that not all files are missing; one that is missing among others is no error here.
+    """Make sure that there is a file at all; what is missing among others is no error here.
+
+    Args:
+        files: as :func:`collect_files` gives them.
 
     Raises:
         AudioError: not one of the files exists.
+        SerCacheError: there are folders without audio and no file.
     """
-    if files and not any(_asked(path.exists) for path in files):
+    if not files or any(_asked(path.is_file) for path in files):
+        return
+    if empty := next((path for path in files if _asked(path.is_dir)), None):
+        raise SerCacheError(f"there is nothing to predict: {without_audio(empty)}")
+    if not any(_asked(path.exists) for path in files):
         named = ", ".join(map(str, files[:_NAMED_FILES]))
         more = f" and {len(files) - _NAMED_FILES:,} more" if len(files) > _NAMED_FILES else ""
         raise AudioError(f"there is nothing to predict: {named}{more} not found; name files that exist.")
+
+
+def without_audio(folder: Path) -> str:
+    """What is to be said of a folder in which no audio was found."""
+    return f"{folder} holds no audio ({', '.join(sorted(AUDIO_SUFFIXES))}); name files."
 
 
 def _asked(question: Callable[[], bool]) -> bool:

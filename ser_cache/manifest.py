@@ -55,8 +55,8 @@ _NAMES = {"speaker", "code", "language", "gender", "fold"}  # what a reader tell
 _LABEL = attrgetter(*_LABEL_COLUMNS)
 _COLUMNS = attrgetter(*COLUMNS)
 
-# The rate of audio.SAMPLE_RATE, repeated because importing audio would pull in the decoder.
-_SAMPLE_RATE = 16_000
+SAMPLE_RATE = 16_000
+"""Of ``samples``; audio.SAMPLE_RATE once more, because importing audio would pull in the decoder."""
 _WHOLE_NUMBER = re.compile(r"-?[0-9]{1,15}")
 # What nearly all paths look like; only the others are looked at closely, which costs ten times as much.
 _PLAIN_PATH = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_. ()+-]*(?:/[A-Za-z0-9_][A-Za-z0-9_. ()+-]*)*")
@@ -133,7 +133,7 @@ class Manifest:
     @cached_property
     def hours(self) -> float:
         """Hours of audio."""
-        return sum(utterance.samples for utterance in self.utterances) / _SAMPLE_RATE / 3600
+        return sum(utterance.samples for utterance in self.utterances) / SAMPLE_RATE / 3600
 
 
 def check_corpus_name(name: str) -> None:

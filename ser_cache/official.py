@@ -13,10 +13,8 @@ from pathlib import PurePosixPath
 
 from ser_cache.corpora import CORPORA, Fields
 from ser_cache.errors import ManifestError, SettingsError
-from ser_cache.manifest import Manifest, Utterance
+from ser_cache.manifest import SAMPLE_RATE, Manifest, Utterance
 from ser_cache.packaged import packaged_rows, packaged_toml
-
-_SAMPLE_RATE = 16_000  # of audio.SAMPLE_RATE, repeated because importing audio would pull in the decoder
 
 
 @dataclass(frozen=True)
@@ -82,7 +80,7 @@ def official_list(corpus: str) -> OfficialList:
     files = []
     for row in packaged_rows(f"checksums/{corpus}.csv"):
         samples = int(row["samples"]) if row["samples"] else None
-        seconds = float(row["seconds"]) if samples is None else samples / _SAMPLE_RATE
+        seconds = float(row["seconds"]) if samples is None else samples / SAMPLE_RATE
         files.append(OfficialFile(row["name"], row["sha256"], seconds, samples))
     about = known[corpus]
     return OfficialList(

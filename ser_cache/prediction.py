@@ -34,7 +34,7 @@ from ser_cache.extraction.loading import Failure, load_ahead
 from ser_cache.extraction.opening import load_extractor
 from ser_cache.extraction.running import settle_vector_mathematics
 from ser_cache.extractor import Extractor, Prepared
-from ser_cache.given_files import require_any
+from ser_cache.given_files import require_any, without_audio
 from ser_cache.heads import head_kind
 from ser_cache.mfcc import MfccExtractor, MfccOptions, is_mfcc
 from ser_cache.packing import Segments
@@ -125,7 +125,8 @@ def predict(
     """Classify audio files with a trained run.
 
     A file that is missing, cannot be read, is too short for one frame or does not fit into memory is reported
-    and stops nothing. What can be known without the backbone is checked before it is loaded.
+    and stops nothing, and so is a folder without audio. What can be known without the backbone is checked
+    before it is loaded.
 
     Args:
         run: what was trained.
@@ -285,6 +286,8 @@ class _Task:
 
 def _decode(extractor: Extractor, path: Path) -> _Loaded | Failure:
     try:
+        if path.is_dir():
+            return Failure(without_audio(path))
         samples = read(path).samples
         frames = extractor.frames(len(samples))
         if frames == 0:

@@ -14,7 +14,7 @@ from tempfile import TemporaryFile
 import tomli_w
 
 from ser_cache.errors import SettingsError
-from ser_cache.files import one_at_a_time, write_text
+from ser_cache.files import make_folder, one_at_a_time, write_text
 
 ROOTS_FILE = "roots.toml"
 
@@ -97,7 +97,7 @@ def remember_root(manifests: Path, corpus: str, root: Path) -> None:
     Raises:
         SettingsError: ``roots.toml`` is not a table of strings.
     """
-    manifests.mkdir(parents=True, exist_ok=True)
+    make_folder(manifests)
     # Manifests are made side by side, and each would write back the others' roots as it read them.
     with one_at_a_time(manifests):
         roots = {name: str(folder) for name, folder in read_roots(manifests).items()}

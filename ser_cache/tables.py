@@ -24,6 +24,7 @@ _FORMULA = re.compile(r"[=@\uff1d\uff20]|[+-](?:[A-Za-z.]+\(|[^\n]*\|)")
 # A carriage return is among them because Python 3.11 writes one without the quotes it needs to read it back.
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 _DRIVE = re.compile(r"[A-Za-z]:[/\\]")
+_SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 _EMOTION = re.compile(r"[^\W\d_]+(?:[ _-][^\W\d_]+)*")
 
 
@@ -40,7 +41,7 @@ class Rows:
     cells: Iterator[tuple[int, list[str]]]
 
 
-def read_rows(path: Path, required: Sequence[str], remedy: str) -> Rows:
+def read_rows(path: Path, required: Sequence[str], remedy: str, separators: str = ",") -> Rows:
     """Open a CSV file of UTF-8 text, a byte-order mark allowed, and check its header.
 
     Every record then has one cell per column. Blank lines are skipped but counted.
@@ -49,17 +50,19 @@ def read_rows(path: Path, required: Sequence[str], remedy: str) -> Rows:
         path: the file.
         required: columns it must have.
         remedy: what to do when the file or a column is absent, as the end of a sentence.
+        separators: what may stand between cells; the one is taken that gives the header most of the required
+            columns. Spreadsheets write ``;`` where the comma is the decimal mark.
 
     Raises:
         ManifestError: now or while the rows are read, with the file and the row: the file is missing, not
-            UTF-8 or not CSV, a column is absent or named twice, a record has too many or too few cells.
+            UTF-8 or not CSV, a column is absent or named twice, another separator was used, a record has too
+            many or too few cells.
     """
-    records = _records(path, remedy)
-    try:
-        _, header = next(records)
-    except StopIteration:
-        raise ManifestError(f"{path} is empty; {remedy}") from None
-    columns = tuple(column.strip() for column in header)
+    wanted = set(required)
+    separator = max(separators, key=lambda mark: len(wanted & set(_header(path, mark, remedy))))
+    columns = _header(path, separator, remedy)
+    records = _records(path, remedy, separator)
+    next(records)
     if any("\0" in column for column in columns):
         raise ManifestError(f"{path}, row 1: not UTF-8 but perhaps UTF-16; save it as UTF-8.")
     if len(set(columns)) < len(columns):
@@ -67,30 +70,52 @@ def read_rows(path: Path, required: Sequence[str], remedy: str) -> Rows:
         raise ManifestError(f"{path} has two columns called {twice[:80]!r}; rename one.")
     absent = [column for column in required if column not in columns]
     if absent:
+        _refuse_separator(path, wanted, columns, remedy)
         found = "".join(char if char.isprintable() else "?" for char in ", ".join(columns)[:200])
         raise ManifestError(f"{path} has no column {', '.join(absent)} (its columns: {found}); {remedy}")
-    return Rows(columns, _same_length(path, len(columns), records))
+    return Rows(columns, _same_length(path, columns, records, separator))
+
+
+def _header(path: Path, separator: str, remedy: str) -> tuple[str, ...]:
+    """The names in the first line that is not blank."""
+    try:
+        _, header = next(_records(path, remedy, separator))
+    except StopIteration:
+        raise ManifestError(f"{path} is empty; {remedy}") from None
+    return tuple(column.strip() for column in header)
+
+
+def _refuse_separator(path: Path, wanted: set[str], columns: Sequence[str], remedy: str) -> None:
+    """Name the separator that the header was written with, where it is not the one it was read with."""
+    for mark, called in _SEPARATORS.items():
+        found = set(_header(path, mark, remedy)) & wanted
+        if len(found) > len(wanted.intersection(columns)):
+            lacking = ", ".join(sorted(wanted - found))
+            further = f", and it has no column {lacking}" if lacking else ""
+            raise ManifestError(
+                f"{path} has {called} between its cells{further}; save it with commas, as CSV in UTF-8."
+            )
 
 
 def _same_length(
-    path: Path, width: int, records: Iterator[tuple[int, list[str]]]
+    path: Path, columns: Sequence[str], records: Iterator[tuple[int, list[str]]], separator: str
 ) -> Iterator[tuple[int, list[str]]]:
     for row, cells in records:
-        if len(cells) != width:
+        if len(cells) != len(columns):
             raise ManifestError(
-                f"{path}, row {row}: {len(cells)} cells where {width} are expected; "
-                "check its commas and quotes."
+                f"{path}, row {row}: {len(cells)} cells where {len(columns)} are expected; "
+                f"check its {_SEPARATORS[separator]} and quotes."
             )
         yield row, cells
 
 
-def _records(path: Path, remedy: str) -> Iterator[tuple[int, list[str]]]:
+def _records(path: Path, remedy: str, separator: str) -> Iterator[tuple[int, list[str]]]:
     """Every record that is not a blank line, with its number; what cannot be read becomes a ManifestError."""
     row = 0
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             # strict: a stray quote is an error instead of a cell that swallows the following rows
-            for row, cells in enumerate(csv.reader(file, strict=True), 1):
+            for row, cells in enumerate(csv.reader(file, strict=True, delimiter=separator), 1):
                 if cells:
                     yield row, cells
     except FileNotFoundError as error:

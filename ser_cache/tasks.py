@@ -17,6 +17,7 @@ from ser_cache.cross_corpus import cross_split, cross_split_config, cross_warnin
 from ser_cache.emotions import ChosenManifest
 from ser_cache.errors import SplitError, TrainingError
 from ser_cache.joined_features import qualified
+from ser_cache.length_leaks import leak_warnings
 from ser_cache.splits import SIDES, Split, SplitOptions, check_split, make_splits, split_config, warnings
 
 if TYPE_CHECKING:
@@ -131,7 +132,7 @@ def prepare(features: Features, manifest: Manifest, options: SplitOptions) -> Ta
         splits=splits,
         split=split_config(options),
         targets=(Target(features.corpus, manifest.made_of if isinstance(manifest, ChosenManifest) else {}),),
-        warnings=lost + warnings(splits, utterances, options),
+        warnings=leak_warnings(manifest, _heard(features)) + lost + warnings(splits, utterances, options),
     )
 
 
@@ -182,8 +183,27 @@ def prepare_across(
             Target(crossing.name(test), crossing.made_of[test], crossing.trained_on, test)
             for test in (manifest.corpus for manifest in crossing.test)
         ),
-        warnings=(*lost, *cross_warnings(split, crossing, options, standardise)),
+        warnings=(
+            *_trained_leaks(crossing, features),
+            *lost,
+            *cross_warnings(split, crossing, options, standardise),
+        ),
     )
+
+
+def _heard(features: Features) -> float | None:
+    """How many seconds of each clip the features are of; None for all of it."""
+    seconds: float | None = features.origin["features"].get("max_seconds")
+    return seconds
+
+
+def _trained_leaks(crossing: Crossing, features: Features) -> list[str]:
+    """What the lengths of clips give away where they are learned; a tested corpus teaches nothing."""
+    return [
+        f"{manifest.corpus}, which is trained on: {line}"
+        for manifest in crossing.train
+        for line in leak_warnings(manifest, _heard(features))
+    ]
 
 
 def _utterances(features: Features, by_id: Mapping[str, Utterance]) -> tuple[Utterance, ...]:

@@ -41,9 +41,13 @@ def cache_features(
     layers: Sequence[int] = tuple(range(13)),
     provenance: Mapping[str, Any] | None = None,
     finished: int | None = None,
+    failing: int = 0,
     **storage: Any,
 ) -> None:
-    """Cache noise with a trace of the emotion; a published name is said to come from the hub."""
+    """Cache noise with a trace of the emotion; a published name is said to come from the hub.
+
+    Of the utterances only the first ``finished`` are cached; extraction of the last ``failing`` has failed.
+    """
     origin = {"model": backbone, "hub_id": HUB.get(backbone, "")} if provenance is None else dict(provenance)
     part = create_part(
         cache / backbone / made.corpus / "part-0000.h5",
@@ -53,9 +57,13 @@ def cache_features(
         origin,
     )
     with PartWriter(part) as writer:
+        whole = len(made.utterances) - failing
         for place, clip in enumerate(made.utterances[:finished]):
             assert clip.sha256 == audio_hash(clip.id)
-            writer.write(place, _shifted(features(part, place), clip))
+            if place < whole:
+                writer.write(place, _shifted(features(part, place), clip))
+            else:
+                writer.fail(place, "not audio")
 
 
 def _shifted(values: dict[str, np.ndarray], clip: Utterance) -> dict[str, np.ndarray]:

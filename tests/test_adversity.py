@@ -15,13 +15,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fake_extraction import content, sound
+from fake_extraction import content, forget, sound
 from fake_extractor import FakeCorpus, FakeExtractor
 from small_corpora import PATTERN, write_tone_corpus
 
 from ser_cache import audio, cli
 from ser_cache.errors import CacheError
-from ser_cache.extraction import ExtractionOptions, extract, opening
+from ser_cache.extraction import ExtractionOptions, extract, opening, planning
 from ser_cache.extractor import Geometry
 from ser_cache.manifest import Utterance, read_manifest
 from ser_cache.store import (
@@ -397,6 +397,35 @@ def test_a_held_lock_is_told_before_the_model_is_loaded(tones, monkeypatch, caps
     assert f"is being written by process {os.getpid()}" in capsys.readouterr().err
     with folder_lock(tones), pytest.raises(AssertionError, match="loaded"):
         cli.run([*EXTRACT, "--no-lock"])
+
+
+@pytest.mark.parametrize("options", [[], ["--dry-run"]])
+def test_a_part_that_a_merge_takes_away_meanwhile_is_told_with_who_is_at_it(
+    tones, monkeypatch, capsys, options
+):
+    assert cli.run(EXTRACT) == 0
+    listed = [*part_paths(tones), tones / "part-0001.h5"]  # the last is deleted before it is opened
+    monkeypatch.setattr(planning, "part_paths", lambda folder: listed)
+    with folder_lock(tones):
+        assert cli.run([*EXTRACT, *options]) == 1
+        assert f"is being written by process {os.getpid()} on" in capsys.readouterr().err
+    assert cli.run([*EXTRACT, *options]) == 1
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert "part-0001.h5 is not there any more, as after `ser cache merge`: run the same" in last
+
+
+def test_a_held_lock_is_told_early_too_where_rows_are_only_to_be_retired(
+    tones, tmp_path, monkeypatch, capsys
+):
+    """As beside a merge that has put its parts in place and not yet deleted the old ones."""
+    assert cli.run(EXTRACT) == 0
+    forget(open_part(tones / "part-0000.h5"), 35)
+    manifest = tmp_path / "manifests" / "tones.csv"
+    manifest.write_text("".join(manifest.read_text().splitlines(keepends=True)[:-1]))
+    monkeypatch.setattr(opening, "load_extractor", lambda *_: pytest.fail("loaded"))
+    with folder_lock(tones):
+        assert cli.run(EXTRACT) == 1
+    assert f"is being written by process {os.getpid()}" in capsys.readouterr().err
 
 
 def test_a_corpus_that_nobody_writes_is_not_held_up_by_one_that_somebody_does(tones, tmp_path, capsys):

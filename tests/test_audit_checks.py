@@ -15,7 +15,7 @@ import pytest
 
 from ser_cache.audit import CHECKS, CUES, AuditOptions, Facts, Finding, Report, audit
 from ser_cache.audit.prediction import PredictionOptions
-from ser_cache.errors import UnknownNameError
+from ser_cache.errors import SplitError, UnknownNameError
 from ser_cache.manifest import Manifest, Utterance
 from ser_cache.splits import Split, SplitOptions
 
@@ -258,12 +258,9 @@ def test_formats_that_differ_between_speakers_only_are_nothing() -> None:
     assert severities(audited(clips)) == {"format alone": "risk"}
 
 
-def test_what_cannot_be_divided_is_a_risk_and_the_rest_is_checked() -> None:
-    clips = [replace(one, sha256="f" * 64) if one.id[:3] == "s1_" else one for one in corpus(speakers=2)]
-    report = audited(clips)
-    assert [risk.check for risk in report.risks] == ["split", "copies of emotions"]
-    assert report.left_out["speakers"] == report.left_out["duration alone"] == "there is no split"
-    assert report.as_json()["split_error"]
+def test_what_cannot_be_divided_is_an_error() -> None:
+    with pytest.raises(SplitError, match="needs at least 3 speakers, and there are 2"):
+        audited(corpus(speakers=2))
 
 
 def test_without_audio_the_checks_that_need_it_are_named() -> None:

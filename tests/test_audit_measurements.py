@@ -210,6 +210,43 @@ def test_what_was_measured_before_an_interruption_is_kept(made: tuple[Manifest, 
     assert measure_corpus(*made, KEPT).decoded == 5
 
 
+def test_what_is_measured_is_on_disk_while_the_rest_is_measured(
+    made: tuple[Manifest, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ser_cache.audit.measurements._STEP", 0.0)
+    kept: list[int] = []
+    measure_corpus(*made, KEPT, on_progress=lambda *_: kept.append(len(read_kept(KEPT)[1])))
+    assert kept == [
+        1,
+        2,
+        3,
+        4,
+        5,
+        6,
+        7,
+        8,
+    ]  # so a kill, which nothing can catch, loses what is after the last step
+
+
+def test_where_nothing_can_be_kept_that_is_tried_once(
+    made: tuple[Manifest, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ser_cache.audit.measurements._STEP", 0.0)
+    tried: list[Path] = []
+
+    def refuse(path: Path, measured: object) -> None:
+        tried.append(path)
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("ser_cache.audit.measurements.write_kept", refuse)
+    found = measure_corpus(*made, KEPT)
+    assert (tried, found.decoded, found.unkept) == (
+        [KEPT],
+        8,
+        f"{KEPT} cannot be written (Permission denied)",
+    )
+
+
 def test_clips_of_equal_bytes_are_decoded_once(made: tuple[Manifest, Path]) -> None:
     _, root = made
     (root / "s1_anger_a_0.wav").write_bytes((root / "s0_anger_a_0.wav").read_bytes())

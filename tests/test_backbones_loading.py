@@ -2,8 +2,10 @@
 
 import json
 import os
+import re
 import shutil
 import socket
+from types import SimpleNamespace
 
 import huggingface_hub
 import pytest
@@ -13,11 +15,13 @@ import transformers
 from huggingface_hub import errors
 from safetensors.torch import load_file, save_file
 
-from ser_cache.backbones import checkpoints
+from ser_cache.backbones import checkpoints, weights
 from ser_cache.backbones.loading import BackboneOptions, describe, load
+from ser_cache.backbones.registry import BACKBONES
 from ser_cache.errors import BackboneError, SettingsError, UnknownNameError
 
 CPU = BackboneOptions(device="cpu")
+CUDA = torch.device("cuda")
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
@@ -138,8 +142,12 @@ def test_an_unknown_name_lists_the_known_ones_and_says_what_else_works():
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("whisper-tiny", "perhaps openai/whisper-tiny, or a local folder"),
-        ("hubert-xlarge-ll60k", "perhaps facebook/hubert-xlarge-ll60k, or a local folder"),
+        (
+            "whisper-turbo-x",
+            "give its hub id as its page on the hub has it (such as openai/whisper-small.en)",
+        ),
+        ("hubert-xlarge-ll60k", "(such as facebook/hubert-base-ls960), or a local folder."),
+        ("whisper-tiny.en", "Did you mean 'whisper-tiny-en'"),
         ("whisper-meduim", "Did you mean 'whisper-medium'"),
         ("wavlm-base", "Did you mean 'wavlm-base-plus'"),
     ],
@@ -155,6 +163,27 @@ def test_a_sibling_without_an_alias_is_not_taken_for_a_slip_of_the_pen(name, say
 def test_an_unknown_option_lists_the_known_ones(options):
     with pytest.raises(UnknownNameError, match="Known: "):
         BackboneOptions(**options)
+
+
+class Refused:
+    """An encoder whose move to a device ends with an error."""
+
+    def __init__(self, error: RuntimeError) -> None:
+        self.error = error
+
+    def to(self, device):
+        raise self.error
+
+
+@pytest.mark.parametrize("kind", [torch.OutOfMemoryError, RuntimeError])
+def test_a_gpu_without_room_for_the_weights_names_the_way_out(saved, kind):
+    checkpoint = checkpoints.find(checkpoints.resolve(str(saved)))
+    with pytest.raises(
+        BackboneError, match=r"tiny does not fit into the free memory of cuda: .* --device cpu"
+    ):
+        weights.move(checkpoint, Refused(kind("CUDA out of memory. Tried to allocate 9 GiB.")), CUDA)
+    with pytest.raises(RuntimeError, match="device-side assert"):
+        weights.move(checkpoint, Refused(RuntimeError("CUDA error: device-side assert triggered")), CUDA)
 
 
 def test_cuda_without_a_device_is_an_error_that_names_the_way_out(saved, monkeypatch):
@@ -325,6 +354,37 @@ def test_a_model_out_of_reach_says_how_to_get_it(hub, model):
         BackboneError, match=r"config\.json.*out of reach .*; run `hf download .*HF_HOME.*folder"
     ):
         load(model, CPU)
+
+
+def test_no_repository_is_advised_that_is_not_known():
+    for name in ("whisper-gigantic", "hubert-xlarge-ll60k", "wavlm-nonsense", "wav2vec2-conformer-rel-pos"):
+        with pytest.raises(UnknownNameError) as caught:
+            describe(name)
+        named = set(re.findall(r"\b(?:openai|facebook|microsoft)/[\w.-]*\w", str(caught.value)))
+        assert named <= {spec.hub_id for spec in BACKBONES.values()}
+
+
+@pytest.mark.parametrize(
+    ("model", "meant"),
+    [
+        ("openai/whisper-smal", " (did you mean openai/whisper-small, alias whisper-small?)"),
+        ("facebook/wav2vec-xls-r-300m", " (did you mean facebook/wav2vec2-xls-r-300m, alias xls-r?)"),
+        ("openai/whisper-small", ""),
+        ("org/never-heard-of", ""),
+    ],
+)
+@pytest.mark.parametrize("reachable", [False, True])
+def test_a_slip_in_a_hub_id_is_told_with_the_known_one(hub, monkeypatch, model, meant, reachable):
+    monkeypatch.setattr(checkpoints, "_hub_is_reachable", lambda: reachable)
+    answer = SimpleNamespace(headers={}, request=None)  # all that the hub's error looks at
+    unknown = errors.RepositoryNotFoundError("Repository Not Found", response=answer)
+    if reachable:
+        monkeypatch.setattr(huggingface_hub, "hf_hub_download", breaks_off(unknown))
+    with pytest.raises(BackboneError) as caught:
+        load(model, CPU)
+    said = str(caught.value)
+    assert ("did you mean" in said, meant in said) == (bool(meant), True)
+    assert ("the hub has no repository" in said) == reachable
 
 
 def test_a_model_in_the_hubs_cache_needs_no_network(hub, saved):

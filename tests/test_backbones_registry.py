@@ -22,11 +22,26 @@ from ser_cache.errors import BackboneError
         ("whisper-small-en", "openai/whisper-small.en", 12, 768),
         ("whisper-small", "openai/whisper-small", 12, 768),
         ("whisper-medium", "openai/whisper-medium", 24, 1024),
+        # those above are the paper's six, those below run on a laptop or are the largest
+        ("whisper-tiny", "openai/whisper-tiny", 4, 384),
+        ("whisper-tiny-en", "openai/whisper-tiny.en", 4, 384),
+        ("whisper-base", "openai/whisper-base", 6, 512),
+        ("whisper-base-en", "openai/whisper-base.en", 6, 512),
+        ("whisper-large-v2", "openai/whisper-large-v2", 32, 1280),
     ],
 )
-def test_the_six_models_of_the_paper_have_their_published_shapes(alias, hub_id, layers, width):
+def test_models_have_their_published_shapes(alias, hub_id, layers, width):
     spec = BACKBONES[alias]
     assert (spec.alias, spec.hub_id, spec.layers, spec.width) == (alias, hub_id, layers, width)
+    assert describe(alias).geometry.layers == tuple(range(layers + 1))
+
+
+@pytest.mark.parametrize(
+    ("alias", "folder"),
+    [("whisper-base", "whisper-base-encoder"), ("whisper-tiny-en", "whisper-tiny.en-encoder")],
+)
+def test_real_checkpoints_have_the_shapes_that_their_aliases_say(shared, alias, folder):
+    assert describe(alias).geometry == describe(str(shared / "models" / folder)).geometry
 
 
 @pytest.mark.parametrize("spec", BACKBONES.values(), ids=BACKBONES)

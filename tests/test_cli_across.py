@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from printed import last_line
 from small_grid import cache_features, manifest, save_manifest
+from small_runs import small_run
 
 from ser_cache.cli import run
 from ser_cache.results import Run, list_runs, read_run
@@ -233,13 +234,95 @@ def test_the_matrix_says_how_its_corpora_were_divided(grid: Path, capsys: pytest
     assert run(["probe", "--corpus", "two", "--split", "loso", *QUICK]) == 0
     capsys.readouterr()
     assert run(["runs", "--matrix"]) == 0
-    assert (
-        capsys.readouterr()
-        .out.splitlines()[-1]
-        .endswith("; where both are one corpus: within it, split loso, split random (speaker-dependent)")
-    )
+    lines = capsys.readouterr().out.splitlines()
+    titles = [line for line in lines if line.startswith("macro F1 of")]
+    assert [title.partition("dasaro2024 but epochs 2, ")[2] for title in titles] == [
+        "within a corpus split loso: anger, fear, neutral",
+        "within a corpus split random (speaker-dependent): anger, fear, neutral",
+    ]
+    assert lines[-1] == "columns: tested on; where both are one corpus: within it"
+    assert run(["runs", "--matrix", "--split", "loso", "--split", "cross-corpus"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert sum(line.startswith("macro F1 of") for line in lines) == 1
+    assert lines[-1] == "columns: tested on; where both are one corpus: within it, split loso"
     assert run(["runs", "--matrix", "--reverse"]) == 1
     assert "has no order to reverse" in last_line(capsys)
+
+
+def across(folder: Path, trained: str, test: str, **changes: Any) -> Run:
+    """A made-up run trained on one corpus and tested on another."""
+    split = {"kind": "cross-corpus", "seed": 0, "share": 0.111111, "validation": "speaker"}
+    values = {"corpus": f"{trained}-to-{test}", "trained_on": (trained,), "tested_on": test, "split": split}
+    return small_run(folder / "runs", **(values | changes))
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"seeds": (0, 1, 2)},
+        {"protocol": {"name": "ser"}},
+        {"head": "nonlinear"},
+        {"layers": (1,)},
+        {"backbone": "xls-r"},
+        {"split": {"kind": "cross-corpus", "seed": 0, "share": 0.111111, "validation": "random"}},
+        {"split": {"kind": "cross-corpus", "seed": 7, "share": 0.111111, "validation": "speaker"}},
+        {"split": {"kind": "cross-corpus", "seed": 0, "share": 0.25, "validation": "speaker"}},
+    ],
+    ids=str,
+)
+def test_runs_of_two_settings_are_never_in_one_matrix(
+    empty_folder: Path, capsys: pytest.CaptureFixture[str], other: dict[str, Any]
+) -> None:
+    across(empty_folder, "one", "two", quality=0.2)
+    across(empty_folder, "two", "one", quality=0.9, **other)
+    assert run(["runs", "--matrix"]) == 0
+    shown = capsys.readouterr()
+    tables = shown.out.split("macro F1 of ")[1:]
+    assert len(tables) == 2
+    titles = [table.splitlines()[0] for table in tables]
+    assert titles[0] != titles[1], "the title says what differs"
+    for table in tables:
+        rows = [line for line in table.splitlines()[2:] if line.startswith(("one", "two"))]
+        assert len(rows) == 1
+    assert "newest of several" not in shown.err
+
+
+def test_classes_of_one_name_made_of_other_emotions_must_be_chosen_between(
+    empty_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plain = {name: (name,) for name in ("anger", "fear", "neutral")}
+    calm = plain | {"neutral": ("calm", "neutral")}
+    across(empty_folder, "one", "two", emotions=plain, quality=0.2)
+    across(empty_folder, "one", "two", emotions=calm, quality=0.9)
+    assert run(["runs", "--matrix"]) == 1
+    line = last_line(capsys)
+    assert "--emotions anger,fear,neutral or --emotions anger,fear,neutral=calm+neutral" in line
+    for choice in ("anger,fear,neutral", "anger,fear,neutral=calm+neutral"):
+        assert run(["runs", "--matrix", "--emotions", choice]) == 0
+        assert capsys.readouterr().out.count("macro F1 of") == 1
+
+
+def test_a_class_that_corpora_make_of_other_emotions_is_said_to_be(
+    empty_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plain = {name: (name,) for name in ("anger", "fear", "neutral")}
+    across(empty_folder, "one", "two", emotions=plain)
+    across(empty_folder, "one", "three", emotions=plain | {"neutral": ("calm", "neutral")})
+    assert run(["runs", "--matrix"]) == 0
+    told = last_line(capsys)
+    assert "neutral is not made of the same emotions everywhere" in told
+    assert "calm+neutral: one to three; neutral: one to two" in told
+
+
+def test_runs_within_a_corpus_of_other_settings_are_named_and_in_no_matrix(
+    empty_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    across(empty_folder, "one", "two")
+    inside = small_run(empty_folder / "runs", corpus="two", seeds=(0,))
+    assert run(["runs", "--matrix"]) == 0
+    shown = capsys.readouterr()
+    assert f"so in no table: {inside.folder.name}" in shown.err
+    assert "where both are one corpus" not in shown.out
 
 
 def test_one_training_counts_once_among_layer_weights(grid: Path, capsys: pytest.CaptureFixture[str]) -> None:

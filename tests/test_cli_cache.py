@@ -10,9 +10,10 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
-from small_parts import SAMPLES, full_part, make_part, row
+from small_parts import SAMPLES, features, full_part, make_part, row
 
 from ser_cache.cli import run, screen
 from ser_cache.manifest import Manifest, Utterance, write_manifest
@@ -299,6 +300,26 @@ def test_a_listing_counts_what_the_manifest_has_and_the_folder_has_not(cache, ca
     assert listed(capsys, "xls-r", "emovo") == "complete, 2; 1 not in the manifest"
     write_manifest_of(cache, "emovo", *known[:2], replace(known[2], sha256="0" * 64))
     assert listed(capsys, "xls-r", "emovo") == "incomplete, 2 of 3"
+
+
+def test_what_an_unfinished_extraction_has_reserved_is_told_apart_from_what_is_done(
+    cache, capsys, monkeypatch
+):
+    assert run(["cache", "ls"]) == 0
+    assert "reserved" not in capsys.readouterr().out
+    part = make_part(cache / "xls-r" / "emovo", [row(f"late{n}", 100_000) for n in range(2)], number=1)
+    with PartWriter(part) as writer:
+        writer.write(0, features(part, 0))
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    assert run(["cache", "ls"]) == 0
+    out = click.unstyle(capsys.readouterr().out)
+    assert max(map(len, out.splitlines())) <= 80
+    (line,) = (line for line in out.splitlines() if re.match("xls-r +emovo", line))
+    assert re.search(r" 1\.8 MB +1\.8 MB ", line)  # 3 layers of 100,000 frames of 3 numbers in fp16, each
+    assert "\nreserved: disk space taken from the start" in out
+    assert run(["cache", "du"]) == 0
+    assert "1.8 MB are reserved for utterances" in capsys.readouterr().err
 
 
 def test_a_pending_row_that_left_the_manifest_does_not_make_a_folder_incomplete(cache, capsys):

@@ -314,6 +314,7 @@ def test_utterances_that_fail_are_listed_and_the_rest_is_clustered(tones, capsys
 )
 def test_figures_are_drawn_and_named(cached, capsys, arguments, drawn):
     pytest.importorskip("matplotlib")
+    (cached / "figures").mkdir()
     assert run([*WHISPER, *arguments, "--plot", "figures/c.svg"]) == 0
     assert {path.name for path in (cached / "figures").iterdir()} == drawn
     assert {line.removeprefix("figure: figures/") for line in capsys.readouterr().err.splitlines()} == drawn

@@ -5,12 +5,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 from printed import last_line
 from small_runs import small_run
 
 from ser_cache.cli import run
 from ser_cache.cli.compare import probability, ranges
+from ser_cache.results import list_runs, read_run
 
 
 @pytest.fixture
@@ -78,6 +80,50 @@ def test_where_no_speaker_differs_there_is_no_interval_and_the_reason_stands_bel
     (row,) = [line.split() for line in out.splitlines() if line.startswith("UA")]
     assert row[3:] == ["+0.0", "none", "1.000"]
     assert "note: no interval of UA, WA, macro F1, weighted F1: none of the 3 speakers differs" in err
+
+
+def test_what_is_compared_is_said_above_the_scores_and_on_stderr_beside_json(
+    tones: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run(["extract", "--model", "mfcc"]) == 0
+    probe = ["probe", "--head", "linear", "--epochs", "2", "--seeds", "2"]
+    for words in (
+        ["--split", "loso"],
+        ["--split", "random", "--ratios", "50/20/30"],
+        ["--split", "loso", "--emotions", "anger,sadness"],
+    ):
+        assert run([*probe, *words]) == 0
+    runs = {
+        (found.config.split["kind"], len(found.config.classes)): found.folder.name
+        for found in map(read_run, list_runs(Path("runs")))
+    }
+    whole, random, fewer = runs["loso", 3], runs["random", 3], runs["loso", 2]
+    capsys.readouterr()
+    assert run(["compare", whole, random]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    cautions = [line for line in lines if line.startswith("CAUTION: ")]
+    assert "only 12 utterances are compared" in cautions[0]
+    assert "33% of the 36 of the first run, all 12 of the second" in cautions[0]
+    assert "the second was trained on speakers that it tests" in cautions[1]
+    title = next(place for place, line in enumerate(lines) if line.startswith("tones: 12 utterances"))
+    assert max(map(lines.index, cautions)) < title
+    assert "that both tested" in lines[title]
+
+    assert run(["compare", whole, fewer, "--format", "json"]) == 0
+    told = capsys.readouterr()
+    found = json.loads(told.out)
+    assert [line for line in told.err.splitlines() if line.startswith("CAUTION")] == [
+        f"CAUTION: {line}." for line in found["cautions"]
+    ]
+    assert "only 24 utterances" in found["cautions"][0]
+    assert "different classes: anger, neutral, sadness in the first, anger, sadness" in found["cautions"][1]
+
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    assert run(["compare", whole, fewer]) == 0
+    out = capsys.readouterr().out
+    assert max(map(len, click.unstyle(out).splitlines())) <= 80
+    assert "\x1b[1mCAUTION: only 24 utterances" in out
 
 
 @pytest.mark.parametrize(

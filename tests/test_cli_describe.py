@@ -81,6 +81,81 @@ def test_a_corpus_of_ones_own_is_described_with_what_it_has(tones, capsys):
     assert "Emotions by gender" not in out
 
 
+def test_a_corpus_may_be_named_as_in_other_commands(checkout, tones, capsys):
+    capsys.readouterr()
+    assert run(["describe", "tones"]) == 0
+    told = capsys.readouterr().out
+    assert run(["describe", "--corpus", "tones"]) == 0
+    assert capsys.readouterr().out == told
+    assert run(["describe", "tones", "--corpus", "cremad", "--corpus", "tones"]) == 0
+    both = capsys.readouterr().out
+    assert both.startswith(told)
+    assert both.count("utterances, ") == 2
+
+
+def test_lengths_that_give_emotions_away_are_told_in_every_format(empty_folder, capsys):
+    made = manifest("cut")
+    clips = [
+        replace(clip, samples=32_000 if clip.emotion == "fear" else 30_000 + 7 * number)
+        for number, clip in enumerate(made.utterances)
+    ]
+    save_manifest(empty_folder / "manifests", Manifest("cut", tuple(clips)))
+    line = (
+        "warning: 12 of 36 clips are exactly 2.000 s, all of them in fear: length alone tells these, so "
+        "scores may be too good; see: ser audit --corpus cut"
+    )
+    assert run(["describe"]) == 0
+    assert capsys.readouterr().out.count(line) == 1
+    assert run(["describe", "--format", "markdown"]) == 0
+    assert f"- {line}\n" in capsys.readouterr().out
+    assert run(["describe", "--format", "json"]) == 0
+    (leak,) = json.loads(capsys.readouterr().out)[0]["length_leaks"]
+    assert (leak["seconds"], leak["utterances"], leak["emotions"]) == (2.0, 12, {"fear": 12})
+    assert run(["describe", "--format", "csv"]) == 0
+    rows = capsys.readouterr().out.splitlines()
+    assert {"cut,length leaks,2 s,fear,utterances,12", "cut,length leaks,2 s,all,utterances,12"} <= set(rows)
+
+
+@pytest.mark.parametrize("content", ["", "id,path,speaker,emotion,code,language,samples,sha256\n", "a;b\n"])
+@pytest.mark.parametrize("command", [["describe"], ["corpora"], ["corpora", "--check"]])
+def test_one_manifest_that_cannot_be_read_is_named_and_the_others_are_shown(
+    content, command, checkout, capsys
+):
+    (checkout / "manifests" / "mine.csv").write_text(content)
+    assert run(command) == 3
+    told = capsys.readouterr()
+    assert told.err.startswith("skipped: manifests/mine.csv ")
+    assert told.err.count("\n") == 1
+    assert "cremad" in told.out
+    if command == ["describe"]:
+        assert "cremad: 100 utterances" in told.out
+        assert run(["describe", "mine"]) == 1
+        assert last_line(capsys).startswith("error: manifests/mine.csv ")
+
+
+def test_where_no_manifest_can_be_read_describing_fails(empty_folder, capsys):
+    Path("manifests").mkdir()
+    Path("manifests/one.csv").touch()
+    assert run(["describe"]) == 1
+    assert last_line(capsys) == (
+        "error: manifests/one.csv is empty; make it anew with: ser manifest one ROOT"
+    )
+    Path("manifests/two.csv").touch()
+    assert run(["describe"]) == 1
+    assert last_line(capsys) == "error: no manifest in manifests can be read; see above."
+    assert run(["corpora"]) == 3
+
+
+def test_work_on_all_corpora_goes_on_without_one_that_cannot_be_read_and_says_so_by_its_status(tones, capsys):
+    Path("manifests/mine.csv").touch()
+    capsys.readouterr()
+    assert run(["extract", "--model", "mfcc", "--dry-run"]) == 3
+    told = capsys.readouterr()
+    assert told.err.startswith("skipped: manifests/mine.csv is empty")
+    assert "tones" in told.out
+    assert run(["extract", "--model", "mfcc", "--dry-run", "--corpus", "tones"]) == 0
+
+
 def test_csv_json_and_markdown_hold_the_same_count(checkout, capsys):
     assert run(["describe", "--format", "json"]) == 0
     (data,) = json.loads(capsys.readouterr().out)

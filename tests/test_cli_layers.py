@@ -89,6 +89,7 @@ def test_an_unknown_score_is_named(empty_folder, capsys):
 
 def test_a_figure_is_drawn_beside(runs, capsys):
     pytest.importorskip("matplotlib")
+    (runs.parent / "figures").mkdir()
     assert run(["layers", "--plot", "figures/layers.svg"]) == 0
     assert "figure: figures/layers.svg" in capsys.readouterr().out
     assert (runs.parent / "figures" / "layers.svg").stat().st_size > 1000

@@ -69,6 +69,70 @@ def test_what_is_wrong_is_named_and_explained(emovo, capsys):
     assert "A copy is known" not in told.out
 
 
+@pytest.fixture
+def flac(emovo: Path) -> Path:
+    """The same folder, converted: other samples of the same lengths."""
+    for path in sorted(emovo.glob("*.wav")):
+        samples, rate = soundfile.read(path)
+        soundfile.write(path.with_suffix(".flac"), 0.5 * samples, rate)
+        path.unlink()
+    return emovo
+
+
+def test_a_faithful_conversion_is_complete_and_what_cannot_be_shown_is_said(flac, capsys, monkeypatch):
+    assert run(["manifest", "emovo", "EMOVO", "--check"]) == 0
+    told = capsys.readouterr()
+    assert (
+        "emovo is complete: all 12 names are here and no other, each within 0.0 ms of the published length. "
+        "As every file was converted, no hash can show that the sound is the published one." in told.out
+    )
+    assert told.err == ""
+    assert run(["manifest", "emovo", "EMOVO", "--check", "--verbose"]) == 0
+    assert capsys.readouterr().err.count("converted: ") == 12
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    assert run(["manifest", "emovo", "EMOVO", "--check"]) == 0
+    assert max(map(len, click.unstyle(capsys.readouterr().out).splitlines())) <= 80
+
+
+@pytest.mark.parametrize("wrong", ["missing", "extra", "cut", "unreadable"])
+def test_a_conversion_with_anything_else_about_it_is_not_complete(wrong, flac, capsys):
+    one = flac / "dis-f1-b2.flac"
+    if wrong == "extra":
+        soundfile.write(flac / "dis-f1-b9.flac", tone(0.2, 300), 16_000)
+    elif wrong == "cut":
+        soundfile.write(one, tone(0.3, 300), 16_000)
+    elif wrong == "unreadable":
+        one.write_bytes(b"fLaC")
+    else:
+        one.unlink()
+    assert run(["manifest", "emovo", "EMOVO", "--check"]) == 3
+    told = capsys.readouterr()
+    assert "is complete" not in told.out
+    assert {"cut": "changed"}.get(wrong, wrong) in told.err
+
+
+def test_one_converted_file_among_published_ones_is_the_odd_one_out(emovo, capsys):
+    soundfile.write(emovo / "dis-f1-b2.wav", tone(0.42, 300, seed=9), 16_000)
+    assert run(["manifest", "emovo", "EMOVO", "--check"]) == 3
+    told = capsys.readouterr()
+    assert "converted: dis-f1-b2.wav" in told.err
+    assert "is complete" not in told.out
+
+
+def test_a_stray_file_is_named_by_the_import_as_by_the_check(emovo, capsys):
+    soundfile.write(emovo / "xyz-f1-b1.wav", tone(0.2, 300), 16_000)
+    assert run(["manifest", "emovo", "EMOVO", "--check"]) == 3
+    assert "extra: xyz-f1-b1.wav: it is not on the list" in capsys.readouterr().err
+    assert run(["manifest", "emovo", "EMOVO"]) == 3
+    told = capsys.readouterr()
+    assert "failed: xyz-f1-b1.wav: its emotion code 'xyz' is none of emovo's; if it belongs" in told.err
+    assert "12 utterances" in told.out
+    assert "xyz-f1-b1.wav" in Path("manifests/failures/emovo.csv").read_text(encoding="utf-8")
+    assert run(["manifest", "emovo", "EMOVO", "--strict"]) == 1
+    assert "xyz" in last_line(capsys)
+
+
 def test_what_is_explained_fits_80_columns_in_a_terminal(emovo, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
@@ -96,10 +160,16 @@ def test_a_copy_cut_to_one_length_is_told_in_a_line(emovo, capsys):
 def test_the_folder_given_last_is_checked_when_none_is_given(emovo, capsys):
     assert run(["manifest", "emovo", "--check"]) == 1
     assert "give ROOT" in last_line(capsys)
+    assert run(["manifest", "emovo"]) == 1
+    assert "give ROOT" in last_line(capsys)
     assert run(["manifest", "emovo", "EMOVO"]) == 0
     (emovo / "dis-f1-b1.wav").unlink()
     assert run(["manifest", "emovo", "--check"]) == 3
-    assert "missing: dis-f1-b1" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "missing: dis-f1-b1" in told
+    assert f"the audio of emovo is taken from {emovo}, the folder given last" in told
+    assert run(["manifest", "emovo"]) == 0
+    assert "11 utterances" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("given", [["EMOVO"], ["--listed"]])
@@ -138,9 +208,11 @@ def test_a_check_takes_no_options_of_an_import(options, empty_folder, capsys):
 
 def test_without_root_a_manifest_cannot_be_made_and_the_ready_one_is_pointed_to(empty_folder, capsys):
     assert run(["manifest", "emovo"]) == 1
-    assert last_line(capsys).endswith("give ROOT, the folder that holds the audio of emovo.")
+    assert last_line(capsys).endswith("the audio of emovo. Where it is had: ser corpora --how emovo.")
     assert run(["manifest", "cremad"]) == 1
-    assert last_line(capsys).endswith("without any audio: ser manifest cremad --listed")
+    assert last_line(capsys).endswith("Without any audio: ser manifest cremad --listed.")
+    assert run(["manifest", "mine"]) == 1
+    assert last_line(capsys).endswith("give ROOT, the folder that holds the audio of mine.")
 
 
 def test_the_ready_manifest_is_written_without_audio_or_root(empty_folder, capsys):

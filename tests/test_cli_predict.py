@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
 
+import click
 import numpy as np
 import pytest
 import soundfile
@@ -166,6 +168,90 @@ def test_an_unknown_run_and_an_empty_folder_get_one_line(workshop, command, caps
     assert "there is no run 'tonse'" in last_line(capsys)
     assert command(tmp_path) == 1
     assert "holds no audio" in last_line(capsys)
+
+
+def test_an_empty_folder_beside_a_good_file_is_named_and_stops_nothing(workshop, command, capsys, tmp_path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "text").mkdir()
+    (tmp_path / "text" / "notes.txt").write_text("no audio")
+    folders = [tmp_path / "empty", tmp_path / "text"]
+    assert command(folders[0], workshop.clip("s1_anger_1"), folders[1]) == 3
+    shown = capsys.readouterr()
+    assert "s1_anger_1.wav" in shown.out
+    failed = [line for line in shown.err.splitlines() if line.startswith("failed: ")]
+    assert [
+        f"failed: {folder} holds no audio" == line.partition(" (")[0]
+        for folder, line in zip(folders, failed, strict=True)
+    ] == [True, True]
+    assert command(folders[0], workshop.clip("s1_anger_1"), "--format", "json") == 3
+    told = json.loads(capsys.readouterr().out)
+    assert list(told["failed"]) == [str(folders[0])]
+    assert len(told["predictions"]) == 1
+    assert command(*folders, tmp_path / "absent.wav") == 1
+    assert "there is nothing to predict" in last_line(capsys)
+
+
+@pytest.fixture
+def terminal(monkeypatch):
+    def of(width):
+        monkeypatch.setenv("COLUMNS", str(width))
+        monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+
+    return of
+
+
+def shown_rows(out):
+    """The rows of the table, folded cells put together again."""
+    lines = click.unstyle(out).splitlines()
+    start = next(place for place, line in enumerate(lines) if line.startswith("file "))
+    return lines[start + 1 : lines.index("", start)]
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 160])
+def test_file_names_can_be_read_and_told_apart_in_any_terminal(
+    workshop, command, capsys, tmp_path, terminal, width
+):
+    folder = tmp_path / "recordings of the first week"
+    names = ["speaker_one_very_angry_take_1.wav", "speaker_one_very_angry_take_2.wav", "two/clip.wav"]
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(workshop.clip("s1_anger_1"), folder / name)
+    terminal(width)
+    assert command(folder) == 0
+    out = capsys.readouterr().out
+    assert f"files in {folder}:" in out
+    rows = shown_rows(out)
+    text = "".join(line.split()[0] for line in rows)
+    assert text == "".join(names)
+    assert max(map(len, rows)) <= width
+    if width >= 100:
+        assert len(rows) == 3
+
+
+def test_where_every_class_has_no_room_the_likeliest_and_the_next_are_shown(
+    workshop, command, capsys, terminal
+):
+    clip = workshop.clip("s1_anger_1")
+    assert command(clip, "--format", "json") == 0
+    (told,) = json.loads(capsys.readouterr().out)["predictions"]
+    first, second = sorted(told["scores"].items(), key=lambda pair: -pair[1])[:2]
+    terminal(50)
+    assert command(clip) == 0
+    out = click.unstyle(capsys.readouterr().out)
+    assert "the likeliest class and the next" in out
+    assert "--format csv" in " ".join(out.split())
+    words = " ".join(shown_rows(out)).split()
+    expected = [first[0], f"{100 * first[1]:.1f}", second[0], f"{100 * second[1]:.1f}"]
+    assert words[-5:-1] == expected
+
+
+def test_files_without_a_common_folder_keep_their_paths(workshop, command, capsys, tmp_path, terminal):
+    shutil.copy(workshop.clip("s1_anger_1"), tmp_path / "here.wav")
+    terminal(80)
+    assert command("here.wav", workshop.clip("s2_sadness_1")) == 0
+    out = capsys.readouterr().out
+    assert "files in" not in out
+    assert "here.wav" in out
 
 
 def test_a_name_that_no_file_can_have_is_one_failure_among_others(command, capsys, tmp_path):

@@ -39,6 +39,7 @@ def test_a_dry_run_plans_and_trains_nothing(grid, capsys):
 def test_the_grid_runs_and_is_shown_beside_the_paper(grid, capsys):
     command = ["reproduce", "dasaro2024", "--model", "whisper-small", "--also", "whisper-base"]
     command += ["--head", "linear", "--head", "multilayer"]
+    (grid / "reports").mkdir()
     assert run([*command, "--output", "reports/ours.md"]) == 0
     out = capsys.readouterr().out
     heads = out.partition("Table 2: mean over corpora")[2].partition("Table 3:")[0]
@@ -105,7 +106,7 @@ def test_a_corpus_that_cannot_be_split_does_not_stop_the_others(grid, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["wang2023"], "unknown study 'wang2023'"),
+        (["wang2024"], "unknown study 'wang2024'"),
         (["dasaro2024", "--model", "whisper-base"], "--also whisper-base"),
         (["dasaro2024", "--also", "nothing"], "ser extract --model nothing"),
         (["dasaro2024", "--corpus", "ravdess"], "unknown corpus 'ravdess'"),

@@ -120,15 +120,16 @@ def relabelled(runs):
 def test_a_run_whose_choices_have_a_newer_one_on_other_data_is_marked_as_stale(runs, relabelled, capsys):
     assert run(["runs"]) == 0
     out = capsys.readouterr().out
-    (row,) = [row for row in rows_of(out) if " yes " in row]
+    (row,) = [row for row in rows_of(out) if " replaced " in row]
     assert relabelled.folder.name.rpartition("-")[2][:6] not in row
-    assert "stale: a newer run of the same choices is on other data" in out
-    for shape, says in (("markdown", "Stale: a newer run"), ("latex", "Stale: a newer run")):
+    assert "stale: replaced: a newer run of the same choices is on other data" in out
+    for shape in ("markdown", "latex"):
         assert run(["runs", "--format", shape]) == 0
-        assert says in capsys.readouterr().out
+        assert "Stale: replaced: a newer run" in capsys.readouterr().out
     assert run(["runs", "--format", "json", "--sort", "stale"]) == 0
     records = json.loads(capsys.readouterr().out)
     assert [values["stale"] for values in records] == [False, False, False, True]
+    assert [values["stale_because"] for values in records] == [[], [], [], ["replaced"]]
     assert run(["runs", "--format", "csv", "--stale"]) == 0
     (only,) = csv.DictReader(io.StringIO(capsys.readouterr().out))
     assert (only["stale"], only["run"]) == ("True", records[-1]["run"])
@@ -142,7 +143,12 @@ def test_stale_runs_are_listed_alone_or_left_out(runs, relabelled, capsys):
     assert run(["runs", "--stale"]) == 0
     out = capsys.readouterr().out
     assert len(rows_of(out)) == 1
-    assert "stale: a newer run" in out
+    assert "stale: replaced: a newer run" in out
+    (older,) = [path.name for path in runs.glob("emovo-whisper-base-linear*") if path != relabelled.folder]
+    assert run(["runs", older]) == 0
+    assert "STALE: a newer run of the same choices" in capsys.readouterr().out
+    assert run(["runs", relabelled.folder.name]) == 0
+    assert "STALE" not in capsys.readouterr().out
     assert run(["runs", relabelled.folder.name, "--stale"]) == 1
     assert "RUN names one run" in last_line(capsys)
 
@@ -181,6 +187,69 @@ def test_metrics_that_lack_a_score_are_named_for_one_run_and_for_all(runs, capsy
     for arguments, status in ((["runs", path.name], 1), (["runs"], 3)):
         assert run(arguments) == status
         assert f"{path.name} is damaged (metrics.json is not complete)" in last_line(capsys)
+
+
+def test_runs_are_filtered_by_split_and_by_emotions(runs, capsys, empty_folder):
+    five = small_run(runs, split={"kind": "folds", "folds": 5, "seed": 0})
+    merged = {"anger": ("anger",), "fear": ("fear", "surprise"), "neutral": ("neutral",)}
+    together = small_run(runs, emotions=merged)
+    for words in (["--split", "folds"], ["--split", "5 folds"], ["--split", "folds", "--head", "linear"]):
+        assert run(["runs", *words, "--format", "json"]) == 0
+        assert [values["run"] for values in json.loads(capsys.readouterr().out)] == [five.folder.name]
+    (empty_folder / "classes.toml").write_text(
+        '[emotions]\nanger = "anger"\nfear = "fear"\nsurprise = "fear"\nneutral = "neutral"\n'
+    )
+    for words in ("anger,fear=fear+surprise,neutral", "classes.toml"):
+        assert run(["runs", "--corpus", "emovo", "--emotions", words, "--format", "json"]) == 0
+        assert [values["run"] for values in json.loads(capsys.readouterr().out)] == [together.folder.name]
+    for words, says in (
+        (["--split", "lose"], "unknown split 'lose'. Did you mean 'loso'?"),
+        (["--emotions", "anger,fear"], "unknown choice of emotions 'anger,fear'"),
+        (["--emotions", "anger"], "a classifier needs two or more"),
+    ):
+        assert run(["runs", *words]) == 1
+        assert says in last_line(capsys)
+
+
+@pytest.mark.parametrize("width", [60, 80, 100])
+def test_in_a_terminal_names_fold_between_words_and_the_digits_lead_to_the_whole(
+    runs, width, monkeypatch, capsys
+):
+    long = small_run(
+        runs, backbone="whisper-tiny.en-encoder+full+avg4", protocol={"name": "ser but epochs 2"}
+    )
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    assert run(["runs"]) == 0
+    out = click.unstyle(capsys.readouterr().out)
+    assert max(map(len, out.splitlines())) <= width
+    for word in ("tiny.en-", "encoder", "multilayer", "macro"):
+        assert word in out
+    digits = long.folder.name.rpartition("-")[2][:6]
+    assert digits in out
+    assert run(["runs", digits]) == 0
+    assert long.folder.name in capsys.readouterr().out
+
+
+def test_one_run_fits_80_columns_but_for_paths(runs, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    assert run(["runs", "emovo-whisper-base-multi"]) == 0
+    lines = click.unstyle(capsys.readouterr().out).splitlines()
+    assert max(len(line) for line in lines if not line.startswith("predictions ")) <= 80
+
+
+def test_a_confusion_too_wide_for_the_terminal_shows_percent_alone(runs, monkeypatch, capsys):
+    assert run(["runs", "emovo-whisper-base-multi"]) == 0
+    piped = capsys.readouterr().out
+    assert "taken for (count)" in piped
+    monkeypatch.setenv("COLUMNS", "30")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    assert run(["runs", "emovo-whisper-base-multi"]) == 0
+    out = click.unstyle(capsys.readouterr().out)
+    assert "counts: --format json" in " ".join(out.split())
+    (row,) = [line for line in out.splitlines() if line.startswith("anger") and len(line.split()) == 4]
+    assert "(" not in row
 
 
 # For programs and for papers

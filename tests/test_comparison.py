@@ -235,8 +235,11 @@ def test_only_common_utterances_are_compared_and_the_others_counted(tmp_path):
     first, second = run_of(tmp_path, rows), run_of(tmp_path, fewer, number=2, head="nonlinear")
     found = compare_runs(first, second, QUICK)
     assert (found.utterances, found.left_out) == (57, (3, 0))
-    assert (
-        "only common test utterances are compared; 3 of the first run and 0 of the second" in found.notes[0]
+    assert found.tested == (60, 57)
+    (caution,) = found.cautions
+    assert caution == (
+        "only 57 utterances are compared, those that both runs tested: 95% of the 60 of the first run, all "
+        "57 of the second; the scores of the whole runs are others"
     )
     splits = json.loads((first.folder / "splits.json").read_text())
     splits["folds"][0]["test"] = list(fewer)
@@ -261,12 +264,16 @@ def test_classes_are_matched_by_name(tmp_path):
     found = compare_runs(first, second, QUICK)
     assert found.differences[1].first == pytest.approx(found.differences[1].second)
     assert [change.setting for change in found.changes] == ["classes"]
-    assert [note.partition(";")[0] for note in found.notes if "could also answer" in note] == [
+    assert found.cautions[0].startswith(
+        "the runs have different classes: anger, fear, neutral in the first, anger, fear, sadness in the"
+    )
+    assert [caution.partition(";")[0] for caution in found.cautions[1:]] == [
         "the first run could also answer neutral, which no common utterance is",
         "the second run could also answer sadness, which no common utterance is",
     ]
+    assert found.cautions[0].endswith("only utterances of anger, fear are compared")
     alike = run_of(tmp_path, rows, backbone="whisper-small")
-    assert not any("could also answer" in note for note in compare_runs(first, alike, QUICK).notes)
+    assert compare_runs(first, alike, QUICK).cautions == ()
 
 
 def test_emotions_that_were_taken_together_are_one_setting(tmp_path):
@@ -275,6 +282,9 @@ def test_emotions_that_were_taken_together_are_one_setting(tmp_path):
     second = run_of(tmp_path, rows, number=1, emotions={"anger": ("anger",), "fear": ("fear", "worry")})
     (change,) = compare_runs(first, second, QUICK).changes
     assert (change.setting, change.first, change.second) == ("emotions", "each a class", "fear=fear+worry")
+    assert compare_runs(first, second, QUICK).cautions == (
+        "fear is made of other emotions in one run than in the other (--emotions)",
+    )
 
 
 def test_what_differs_is_named_plainly(tmp_path):
@@ -292,7 +302,10 @@ def test_what_differs_is_named_plainly(tmp_path):
         protocol=protocol,
         data=RunData("0" * 64, "e" * 64, "0" * 64),
     )
-    assert not any("different data" in note for note in compare_runs(first, second, QUICK).notes)
+    (caution,) = compare_runs(first, second, QUICK).cautions
+    assert caution.startswith(
+        "the runs divide the corpus differently (loso in the first run, 5 folds in the second): what differs"
+    )
     changes = {c.setting: (c.first, c.second) for c in compare_runs(first, second, QUICK).changes}
     assert changes == {
         "backbone": ("whisper-base", "whisper-small"),
@@ -311,9 +324,72 @@ def test_runs_on_different_data_are_said_to_be_and_which_is_the_older(tmp_path):
     first = replace(first, environment={"written": "2026-01-01T00:00:00+00:00"})
     found = compare_runs(first, third, QUICK)
     assert [change.setting for change in found.changes] == ["cached features", "labels or audio"]
-    assert "from different data (cached features, labels or audio)" in found.notes[0]
-    assert found.notes[0].endswith("the first is the older")
-    assert compare_runs(third, first, QUICK).notes[0].endswith("the second is the older")
+    assert "from different data (cached features, labels or audio)" in found.cautions[0]
+    assert found.cautions[0].endswith("the first is the older")
+    assert compare_runs(third, first, QUICK).cautions[0].endswith("the second is the older")
+
+
+RANDOM = {"kind": "random", "seed": 0, "ratios": [0.8, 0.1, 0.1]}
+
+
+def knowing_speakers(run):
+    """The run with splits that train on speakers who are tested, as an earlier version wrote them."""
+    path = run.folder / "splits.json"
+    splits = json.loads(path.read_text())
+    splits["folds"] = [
+        splits["folds"][0] | {"fold": fold, "speaker_disjoint": False, "test": [], "train": ["s0-0", "s1-0"]}
+        for fold in sorted({row["fold"] for row in predictions_of(run)})
+    ]
+    splits["folds"][0]["test"] = list({row["id"]: None for row in predictions_of(run)})
+    path.write_text(json.dumps(splits))
+    (run.folder / "files.json").unlink()
+    return run
+
+
+def test_a_run_that_knows_the_speakers_it_tests_is_said_to_or_refused(tmp_path):
+    rows = corpus()
+    apart = run_of(tmp_path, rows)
+    knowing = knowing_speakers(run_of(tmp_path, rows, number=2, split=RANDOM))
+    for pair, which in (((apart, knowing), "second"), ((knowing, apart), "first")):
+        (caution,) = compare_runs(*pair, QUICK).cautions
+        assert f"the {which} was trained on speakers that it tests, which makes its score too high" in caution
+        assert "loso in the" in caution
+        assert "random in the" in caution
+    other = knowing_speakers(run_of(tmp_path, rows, number=2, split=RANDOM, head="nonlinear"))
+    with pytest.raises(ResultsError) as caught:
+        compare_runs(apart, other, QUICK)
+    assert "was trained on speakers that it tests (random)" in str(caught.value)
+    assert "head differs too" in str(caught.value)
+    assert compare_runs(knowing, other, QUICK).cautions == (), "both know them"
+
+
+def test_speakers_that_only_validation_shares_are_not_known(tmp_path):
+    rows = corpus()
+    column = run_of(tmp_path, rows, number=2, split={"kind": "column"}, head="nonlinear")
+    path = column.folder / "splits.json"
+    splits = json.loads(path.read_text())
+    folds = sorted({who for who, _ in rows.values()})
+    splits["folds"] = [
+        splits["folds"][0]
+        | {
+            "fold": fold,
+            "speaker_disjoint": False,
+            "train": [id_ for id_, (who, _) in rows.items() if who != fold],
+            "test": [id_ for id_, (who, _) in rows.items() if who == fold],
+        }
+        for fold in folds
+    ]
+    path.write_text(json.dumps(splits))
+    (column.folder / "files.json").unlink()
+    (caution,) = compare_runs(run_of(tmp_path, rows), column, QUICK).cautions
+    assert "who, and how many, they were trained on" in caution
+
+
+def test_utterances_of_one_class_are_refused(tmp_path):
+    rows = corpus()
+    anger = {name: row for name, row in rows.items() if row[1] == 0}
+    with pytest.raises(ResultsError, match=r"utterances that both tested are all anger"):
+        compare_runs(run_of(tmp_path, rows), run_of(tmp_path, anger, number=2, head="nonlinear"), QUICK)
 
 
 def other_truth(row):

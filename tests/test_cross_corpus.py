@@ -320,13 +320,33 @@ def test_corpora_that_cannot_be_set_against_each_other_get_one_line(train, test,
     assert "\n" not in str(caught.value)
 
 
-def test_too_few_speakers_to_validate_names_the_corpus_and_the_way_out(tmp_path):
-    two = corpus("tess", 2)
-    with pytest.raises(SplitError, match=r"^tess has 2 of the 3 speakers .*; use --split random"):
-        across(tmp_path, [two], [C])
+@pytest.mark.parametrize("speakers", [1, 2])
+def test_a_corpus_of_too_few_speakers_validates_with_utterances_and_the_others_with_speakers(speakers):
+    few, many = corpus("tess", speakers)[0], corpus("many", 5, seed=3)[0]
+    crossing = cross([few, many], [C[0]])
+    split = cross_split(crossing, SplitOptions())
+    speaker = {u.id: u.speaker for u in crossing.utterances()}
+    check_split(split, crossing.utterances())
+    assert not split.speaker_disjoint
+    for name, shared in (("tess", True), ("many", False)):
+        sides = [
+            {speaker[id_] for id_ in side if id_.startswith(f"{name}/")}
+            for side in (split.train, split.validation)
+        ]
+        assert all(sides)
+        assert bool(sides[0] & sides[1]) == shared
+    emotions = Counter(id_.split("-")[1] for id_ in split.validation if id_.startswith("tess/"))
+    assert set(emotions) == set(EMOTIONS)
+
+
+def test_training_on_a_corpus_of_two_speakers_says_who_chose_the_epoch(tmp_path):
+    (summary,) = across(tmp_path, [corpus("tess", 2)], [C], replace(OPTIONS, heads=("linear",)))
+    (said,) = (line for line in summary.warnings if "too few speakers" in line)
+    assert said.startswith("too few speakers for one of them to validate: tess (s0 and s1); the epoch is")
     random = replace(OPTIONS, heads=("linear",), split=SplitOptions("random"))
-    (summary,) = across(tmp_path, [two], [C], random)
+    (summary,) = across(tmp_path, [corpus("tess", 2)], [C], random)
     assert any("speakers that are trained on too" in line for line in summary.warnings)
+    assert not any("too few" in line for line in summary.warnings)
 
 
 def test_a_restricted_corpus_gives_other_runs_and_whole_ones_keep_their_names(tmp_path):

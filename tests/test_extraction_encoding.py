@@ -12,6 +12,7 @@ from ser_cache.extraction.layers import ClipEncoder, PaddedEncoder, element_type
 from ser_cache.store import CODECS, Fingerprint
 
 CPU = torch.device("cpu")
+NOT_FINITE = "layer 0 holds NaN, infinity, or values too large to square: leave this clip out."
 ENCODERS = {
     "clip": ClipEncoder,
     "padded": lambda frames, codec, average: PaddedEncoder(frames, codec, average, CPU),
@@ -132,11 +133,19 @@ def test_the_pooled_tier_has_statistics_alone():
             70_000.0,
             "layer 1 reaches 140000, beyond the 65504 that fp16 holds: extract with --codec fp32.",
         ),
-        ("fp16", float("inf"), "layer 0 holds NaN, infinity, or values too large to square."),
+        (
+            "fp16",
+            float("inf"),
+            NOT_FINITE,
+        ),
         ("fp32", 70_000.0, ""),
         ("int8", 70_000.0, ""),
-        ("int8", float("nan"), "layer 0 holds NaN, infinity, or values too large to square."),
-        ("fp32", 1e30, "layer 0 holds NaN, infinity, or values too large to square."),
+        (
+            "int8",
+            float("nan"),
+            NOT_FINITE,
+        ),
+        ("fp32", 1e30, NOT_FINITE),
     ],
 )
 def test_a_clip_that_the_codec_cannot_hold_has_a_reason_and_no_features(codec, value, reason):
@@ -146,6 +155,12 @@ def test_a_clip_that_the_codec_cannot_hold_has_a_reason_and_no_features(codec, v
     good, bad = filled([3, 4], kind, states).finish()
     assert not isinstance(good, str)
     assert bad == reason if reason else not isinstance(bad, str)
+
+
+def test_what_overflowed_in_half_precision_says_what_to_compute_in():
+    kind = Fingerprint({"precision": "fp16"}, fingerprint("fp32").storage)
+    (reason,) = filled([3], kind, states_of([3]) * float("inf")).finish()
+    assert str(reason).endswith("too large to square: extract with --precision fp32.")
 
 
 def test_layers_that_are_missing_or_out_of_turn_are_errors():

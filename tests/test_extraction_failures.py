@@ -16,6 +16,8 @@ from ser_cache.errors import AudioError, BackboneError, ExtractionError, Setting
 from ser_cache.extraction import ExtractionOptions, extract
 from ser_cache.store import DONE, FAILED, open_features, open_part, part_paths, read_failures, read_states
 
+NOT_FINITE = "layer 1 holds NaN, infinity, or values too large to square: leave this clip out."
+
 
 def test_a_clip_too_short_for_one_frame_fails_by_name(folder):
     corpus = FakeCorpus.make([319, 320, 640])
@@ -95,8 +97,8 @@ def test_values_beyond_the_codec_fail_that_utterance_only(folder, corpus):
     report = run(corpus, folder, FakeExtractor(poison=poison))
     assert report.failed == {
         "clip0002": "layer 1 reaches 70000, beyond the 65504 that fp16 holds: extract with --codec fp32.",
-        "clip0005": "layer 1 holds NaN, infinity, or values too large to square.",
-        "clip0009": "layer 1 holds NaN, infinity, or values too large to square.",
+        "clip0005": NOT_FINITE,
+        "clip0009": NOT_FINITE,
     }
     with open_features(folder, corpus.utterances) as cached:
         assert len(cached) == 17
@@ -113,7 +115,7 @@ def test_huge_values_that_fp32_holds_are_stored_when_their_deviation_is_finite(f
     clips = [corpus.audio["clip0002"], corpus.audio["clip0005"]]
     poison = {float(clips[0][0]): 1e15, float(clips[1][0]): 3e38}
     report = run(corpus, folder, FakeExtractor(poison=poison), ExtractionOptions(codec="fp32"))
-    assert report.failed == {"clip0005": "layer 1 holds NaN, infinity, or values too large to square."}
+    assert report.failed == {"clip0005": NOT_FINITE}
     with open_features(folder, corpus.utterances) as cached:
         assert cached.hidden(cached.ids.index("clip0002")).max() == np.float32(1e15)
 
@@ -238,17 +240,28 @@ def test_a_clip_that_does_not_fit_alone_fails_by_name_and_says_what_to_do(folder
     assert "--max-seconds, or extract with --device cpu." in report.failed["clip0002"]
 
 
-def test_a_file_that_does_not_fit_into_memory_when_decoded_fails_alone(folder, corpus):
+@pytest.mark.parametrize(
+    "error", [MemoryError(), RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")]
+)
+def test_a_file_that_does_not_fit_into_memory_when_decoded_fails_alone(folder, corpus, error):
     largest = sorted(corpus.audio)[1]
 
     def read(path: Path):
         if path.stem == largest:
-            raise MemoryError
+            raise error
         return corpus.read(path)
 
     report = run(corpus, folder, read=read)
     assert list(report.failed) == [largest]
     assert "does not fit into memory when it is decoded" in report.failed[largest]
+
+
+def test_any_other_error_in_loading_keeps_its_traceback(folder, corpus):
+    def read(path: Path):
+        raise RuntimeError("a bug")
+
+    with pytest.raises(RuntimeError, match="a bug"):
+        run(corpus, folder, read=read)
 
 
 def test_any_other_error_of_a_model_keeps_its_traceback(folder, corpus):

@@ -53,6 +53,21 @@ def test_where_all_is_cached_no_model_is_loaded(model, loads, capsys, options):
     assert loads == []
 
 
+@pytest.mark.usefixtures("tones")
+def test_finished_mfcc_are_told_by_their_settings_alone(capsys, monkeypatch):
+    assert run(["extract", "--model", "mfcc"]) == 0
+    capsys.readouterr()
+    with monkeypatch.context() as patch:
+        patch.delattr("ser_cache.extraction.extract")  # nothing is to be extracted
+        assert run(["extract", "--model", "mfcc"]) == 0
+    told = capsys.readouterr()
+    assert "tones mfcc: nothing new; 36 utterances were cached already in cache/mfcc/tones" in told.out
+    assert told.err == ""
+    for other in ("mfcc+n20", "mfcc+max0.3s"):
+        assert run(["extract", "--model", other]) == 0
+        assert "36 utterances extracted" in capsys.readouterr().out
+
+
 def test_the_answer_is_that_of_the_model_itself(model, loads, capsys, monkeypatch):
     capsys.readouterr()
     assert run(["extract", "--model", str(model)]) == 0

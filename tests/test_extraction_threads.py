@@ -46,27 +46,30 @@ def test_a_writer_that_fails_behind_a_full_queue_blocks_nobody():
 
 @pytest.mark.parametrize("place", ["put", "join"])
 def test_a_second_interrupt_on_leaving_waits_until_nothing_is_written_any_more(monkeypatch, place):
-    second, stored = threading.Event(), []
+    retried, stored = threading.Event(), []
 
     class Slow:
         def write(self, row, features):
-            second.wait(10)
+            retried.wait(10)
             stored.append(row)
 
-    sink = BackgroundWriter(Slow(), flush_seconds=60)
-    owner = {"put": sink._queue, "join": sink._thread}[place]
-    real, interrupts = getattr(owner, place), []
+    sink, interrupts = BackgroundWriter(Slow(), flush_seconds=60), []
 
-    def interrupted(*arguments, **options):
-        if not interrupts:
-            interrupts.append(place)
-            raise KeyboardInterrupt("second")
-        second.set()
-        return real(*arguments, **options)
+    def watched(name, real):
+        def call(*arguments, **options):
+            if interrupts:
+                retried.set()  # whatever it tries next: nothing was written before that
+            elif name == place:
+                interrupts.append(name)
+                raise KeyboardInterrupt("second")
+            return real(*arguments, **options)
+
+        return call
 
     with pytest.raises(KeyboardInterrupt, match="second") as caught, sink:  # noqa: PT012 - leaving raises
         sink.store([(0, {}), (1, {})])
-        monkeypatch.setattr(owner, place, interrupted)
+        for owner, name in ((sink._queue, "put"), (sink._thread, "join")):
+            monkeypatch.setattr(owner, name, watched(name, getattr(owner, name)))
         raise KeyboardInterrupt("first")
     assert not sink._thread.is_alive()
     assert stored == [0, 1]
@@ -74,7 +77,7 @@ def test_a_second_interrupt_on_leaving_waits_until_nothing_is_written_any_more(m
 
 
 def test_loading_runs_ahead_by_a_bounded_number_of_batches():
-    started: list[int] = []
+    before, started = threading.active_count(), []
     groups = [(place,) for place in range(50)]
 
     def load_one(place: int) -> int:
@@ -86,14 +89,16 @@ def test_loading_runs_ahead_by_a_bounded_number_of_batches():
         assert group == (expected,)
         assert loaded == [expected]
         assert len(started) <= expected + 3
-    assert threading.active_count() == 1
+    assert threading.active_count() == before
 
 
 def test_abandoned_loading_leaves_no_thread():
+    before = threading.active_count()
     loading = load_ahead([(place,) for place in range(50)], lambda place: place, threads=2)
     next(loading)
+    assert threading.active_count() > before
     loading.close()
-    assert threading.active_count() == 1
+    assert threading.active_count() == before
 
 
 class Crowded(FakeExtractor):

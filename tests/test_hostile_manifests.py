@@ -133,7 +133,10 @@ HOSTILE = {
     "cp1253": (GREEK.encode("cp1253"), "row 3: not UTF-8"),
     "a sound file": (b"RIFF\x24\x00\x00\x00WAVEfmt \x10\x00\x00\x00\xff\xfe\xfa", "row 1: not UTF-8"),
     "JSON": (b'{"id": "f1/a"}\n', "has no column id"),
-    "semicolons": (text(FINE).replace(",", ";").encode(), "has no column id"),
+    "semicolons": (
+        text(FINE).replace(",", ";").encode(),
+        "has semicolons between its cells; save it with commas",
+    ),
 }
 
 FRIENDLY = {

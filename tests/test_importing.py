@@ -86,8 +86,20 @@ def test_strict_stops_at_a_file_that_does_not_belong(tmp_path):
         prepare_corpus(EMOVO, sounds(tmp_path, "dis-f1-b1.wav", "other.wav"), strict=True)
 
 
-def test_unknown_codes_are_all_named_with_counts_and_examples(tmp_path):
-    root = sounds(tmp_path, "abc-f1-b1.wav", "abc-f1-b2.wav", "dis-f1-b1.wav", "xyz-f1-b1.wav")
+def test_a_stray_file_with_a_code_that_the_corpus_has_not_is_listed_and_the_rest_goes_on(tmp_path):
+    root = sounds(tmp_path, "dis-f1-b1.wav", "a/xyz-f1-b1.wav", "zzz.wav", "__other.wav")
+    result = prepare_corpus(EMOVO, root)
+    assert [clip.path for clip in result.manifest.utterances] == ["dis-f1-b1.wav"]
+    assert [failure.path for failure in result.failures] == ["__other.wav", "a/xyz-f1-b1.wav", "zzz.wav"]
+    reason = result.failures[1].reason
+    assert "its emotion code 'xyz' is none of emovo's" in reason
+    assert "--labels" in reason
+    with pytest.raises(ManifestError, match="__other"):
+        prepare_corpus(EMOVO, root, strict=True)
+
+
+def test_where_no_code_of_a_known_corpus_means_anything_all_are_named_with_counts_and_examples(tmp_path):
+    root = sounds(tmp_path, "abc-f1-b1.wav", "abc-f1-b2.wav", "xyz-f1-b1.wav")
     with pytest.raises(ManifestError) as caught:
         prepare_corpus(EMOVO, root)
     assert "'abc' (2, such as abc-f1-b1.wav), 'xyz' (1, such as xyz-f1-b1.wav)" in str(caught.value)
@@ -226,7 +238,7 @@ def test_the_real_metadata_is_a_table(shared):
     assert len(listing.utterances) == 588
     assert listing.failures == ()
     clip = listing.utterances[0]
-    assert (clip.speaker, clip.emotion, clip.gender, clip.language) == ("f1", "disgust", "female", "Italian")
+    assert (clip.speaker, clip.emotion, clip.gender, clip.language) == ("f1", "disgust", "female", "it")
     assert dict(clip.extra)["text_id"] == "b1"
 
 
@@ -250,7 +262,14 @@ def test_a_link_out_of_the_root_is_listed(tmp_path):
     [
         ("", "is empty"),
         ("path,speaker\na.wav,1\n", "no column emotion"),
-        ("path;speaker;emotion\na.wav;1;anger\n", "no column path, speaker, emotion"),
+        ("path;speaker\na.wav;1\n", "no column emotion (its columns: path, speaker)"),
+        ("path;speaker;emotion\na.wav;1\n", "row 2: 2 cells where 3 are expected; check its semicolons"),
+        ("path|speaker|emotion\na.wav|1|anger\n", "has bars between its cells; save it with commas"),
+        ("path|speaker\n", "has bars between its cells, and it has no column emotion; save it with commas"),
+        (
+            "path,speaker,emotion,language\na.wav,1,anger,Martian\n",
+            "row 2: no language is known",
+        ),
         ("path,speaker,emotion\n", "no rows"),
         ("path,speaker,emotion\na.wav,,anger\n", "row 2: the speaker is missing"),
         ("path,speaker,emotion\na.wav,1, \n", "row 2: the emotion is missing"),
@@ -267,6 +286,58 @@ def test_a_broken_table_is_named_with_the_row(tmp_path, content, cause):
         read_table(text(tmp_path / "t.csv", content), root)
     assert cause in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("mark", [",", ";", "\t"], ids=["commas", "semicolons", "tabs"])
+def test_a_table_is_read_whatever_separates_its_cells(tmp_path, mark):
+    root = sounds(tmp_path / "audio", "a.wav")
+    lines = [["path", "speaker", "emotion", "note"], ["a.wav", "1", "anger", '"1,5; a' + "\t" + 'b"']]
+    table = text(tmp_path / "t.csv", "\n".join(mark.join(line) for line in lines) + "\n")
+    (clip,) = read_table(table, root).utterances
+    assert (clip.speaker, clip.emotion, clip.extra) == ("1", "anger", (("note", "1,5; a\tb"),))
+
+
+def test_languages_of_tables_patterns_and_label_maps_become_codes(tmp_path):
+    root = sounds(tmp_path / "audio", "1_anger_English.wav", "2_fear_pt-BR.wav")
+    rows = "1_anger_English.wav,1,anger,EN\n2_fear_pt-BR.wav,2,fear,\n"
+    table = text(tmp_path / "t.csv", f"path,speaker,emotion,language\n{rows}")
+    labels = read_labels(text(tmp_path / "l.toml", 'language = "Italian"\n[emotions]\nrab = "anger"\n'))
+    assert [clip.language for clip in read_table(table, root, labels).utterances] == ["en", "it"]
+    named = read_pattern("{speaker}_{emotion}_{language}.wav", root)
+    assert [clip.language for clip in named.utterances] == ["en", "pt"]
+    with pytest.raises(ManifestError, match=r"2_fear_pt-BR\.wav: no language is known as 'fear'"):
+        read_pattern("{speaker}_{language}_{emotion}.wav", sounds(tmp_path / "b", "2_fear_pt-BR.wav"))
+    with pytest.raises(ManifestError, match=r"m\.toml: no language is known as 'Itlian'"):
+        read_labels(text(tmp_path / "m.toml", 'language = "Itlian"\n[emotions]\nrab = "anger"\n'))
+
+
+@pytest.mark.parametrize(
+    ("given", "meant", "where"),
+    [
+        ("corpus/audio/f1", "corpus/audio", "above"),
+        ("corpus/audio/f1/deep", "corpus/audio", "above"),
+        ("corpus", "corpus/audio", "below"),
+        (".", "corpus/audio", "below"),
+    ],
+)
+def test_a_root_too_deep_or_too_shallow_is_told(tmp_path, monkeypatch, given, meant, where):
+    monkeypatch.chdir(tmp_path)
+    sounds(Path("corpus/audio"), "f1/a.wav", "f1/b.wav", "f2/a.wav")
+    Path("corpus/audio/f1/deep").mkdir()
+    table = text(Path("t.csv"), "path,speaker,emotion\nf1/a.wav,1,anger\nf1/b.wav,1,fear\nf2/a.wav,2,fear\n")
+    with pytest.raises(ManifestError) as caught:
+        read_table(table, Path(given))
+    assert str(caught.value) == (
+        f"t.csv: none of its 3 files is below {given}, such as f1/a.wav, but they are in the folder {where} "
+        f"it: give {meant} as ROOT."
+    )
+    assert len(read_table(table, Path(meant)).utterances) == 3
+
+
+def test_where_the_files_are_nowhere_near_each_is_listed(tmp_path):
+    root = sounds(tmp_path / "a" / "b" / "c", "x.wav")
+    table = text(tmp_path / "t.csv", "path,speaker,emotion\ny.wav,1,anger\n" + "z" * 3000 + ".wav,1,fear\n")
+    assert [failure.path[0] for failure in read_table(table, root).failures] == ["y", "z"]
 
 
 def test_lines_within_a_cell_survive_the_import(tmp_path):

@@ -2,10 +2,10 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
-import textwrap
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,7 +30,7 @@ OPTIONS = ProbeOptions(
 VARIANTS = {
     "plain": OPTIONS,
     "standardised": replace(OPTIONS, protocol=replace(QUICK, standardise="global")),
-    "searched": replace(OPTIONS, protocol=replace(QUICK, search=RateSearchOptions())),
+    "searched": replace(OPTIONS, protocol=replace(QUICK, search=RateSearchOptions(1e-3, 1, max_rounds=2))),
     "pooled": replace(OPTIONS, heads=("linear",)),
 }
 CORPUS = Manifest("toy", utterances())
@@ -70,6 +70,22 @@ def interrupted(runs, options=OPTIONS, fold="s3"):
         probe(Features(CORPUS.utterances), CORPUS, options, runs, stop_in(fold))
 
 
+@pytest.fixture(scope="module")
+def left_behind(tmp_path_factory):
+    """What an interruption of OPTIONS in fold s3 leaves: copied by each test, for it takes half a second."""
+    runs = tmp_path_factory.mktemp("left-behind")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kept_folds, "WORTH_KEEPING", 0.0)
+        interrupted(runs)
+    return runs
+
+
+@pytest.fixture
+def stopped(left_behind, tmp_path):
+    """A folder of runs with the finished folds of an interrupted probe, and nothing else."""
+    return Path(shutil.copytree(left_behind, tmp_path / "runs"))
+
+
 def trained_folds(runs, options=OPTIONS):
     """Probe to the end; returns the summaries and the folds that were trained, in order."""
     seen: list[str] = []
@@ -100,18 +116,16 @@ def test_a_resumed_probe_trains_the_other_folds_only_and_equals_an_undisturbed_o
         assert results_of(one.folder) == results_of(other.folder)
 
 
-def test_a_finished_probe_leaves_no_folds_behind(tmp_path):
-    interrupted(tmp_path)
-    assert list(tmp_path.glob(".*.folds"))
-    summaries, _ = trained_folds(tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(s.folder.name for s in summaries)
+def test_a_finished_probe_leaves_no_folds_behind(stopped):
+    assert list(stopped.glob(".*.folds"))
+    summaries, _ = trained_folds(stopped)
+    assert sorted(path.name for path in stopped.iterdir()) == sorted(s.folder.name for s in summaries)
 
 
-def test_kept_folds_are_no_runs(tmp_path):
+def test_kept_folds_are_no_runs(stopped):
     from ser_cache.results import list_runs
 
-    interrupted(tmp_path)
-    assert list_runs(tmp_path) == []
+    assert list_runs(stopped) == []
 
 
 def test_a_head_added_after_the_interruption_trains_every_fold_and_the_others_what_they_lack(tmp_path):
@@ -123,14 +137,12 @@ def test_a_head_added_after_the_interruption_trains_every_fold_and_the_others_wh
 
 
 @pytest.mark.parametrize("change", [{"seeds": (0,)}, {"protocol": replace(QUICK, standardise="global")}])
-def test_another_configuration_takes_no_kept_fold(tmp_path, change):
-    interrupted(tmp_path)
-    assert trained_folds(tmp_path, replace(OPTIONS, **change))[1] == ["s0", "s1", "s2", "s3", "s4"]
+def test_another_configuration_takes_no_kept_fold(stopped, change):
+    assert trained_folds(stopped, replace(OPTIONS, **change))[1] == ["s0", "s1", "s2", "s3", "s4"]
 
 
-def test_force_forgets_kept_folds(tmp_path):
-    interrupted(tmp_path)
-    assert trained_folds(tmp_path, replace(OPTIONS, force=True))[1] == ["s0", "s1", "s2", "s3", "s4"]
+def test_force_forgets_kept_folds(stopped):
+    assert trained_folds(stopped, replace(OPTIONS, force=True))[1] == ["s0", "s1", "s2", "s3", "s4"]
 
 
 def test_an_interrupted_repetition_goes_on_with_its_own_folds(tmp_path):
@@ -141,10 +153,9 @@ def test_an_interrupted_repetition_goes_on_with_its_own_folds(tmp_path):
     assert not list(tmp_path.glob(".*.folds"))
 
 
-def test_folds_of_other_code_are_trained_again(tmp_path, monkeypatch):
-    interrupted(tmp_path)
+def test_folds_of_other_code_are_trained_again(stopped, monkeypatch):
     monkeypatch.setattr(kept_folds, "source_digest", lambda: "as it was before a change")
-    assert trained_folds(tmp_path)[1] == ["s0", "s1", "s2", "s3", "s4"]
+    assert trained_folds(stopped)[1] == ["s0", "s1", "s2", "s3", "s4"]
 
 
 def test_a_disk_that_keeps_no_fold_stops_no_training(tmp_path, monkeypatch):
@@ -174,33 +185,29 @@ def test_what_a_kill_left_beside_a_written_run_goes_away(tmp_path):
     assert not left.exists()
 
 
-def test_folds_of_other_versions_or_threads_are_trained_again(tmp_path, monkeypatch):
-    interrupted(tmp_path)
+def test_folds_of_other_versions_or_threads_are_trained_again(stopped, monkeypatch):
     monkeypatch.setattr("ser_cache.environment.__version__", "0.0.0")
-    assert trained_folds(tmp_path)[1] == ["s0", "s1", "s2", "s3", "s4"]
+    assert trained_folds(stopped)[1] == ["s0", "s1", "s2", "s3", "s4"]
 
 
-def test_folds_of_changed_labels_are_trained_again(tmp_path):
-    interrupted(tmp_path)
+def test_folds_of_changed_labels_are_trained_again(stopped):
     first, *rest = CORPUS.utterances
     relabelled = Manifest("toy", (replace(first, emotion="fear"), *rest))
     seen: list[str] = []
-    probe(Features(CORPUS.utterances), relabelled, OPTIONS, tmp_path, lambda p: seen.append(p.fold))
+    probe(Features(CORPUS.utterances), relabelled, OPTIONS, stopped, lambda p: seen.append(p.fold))
     assert list(dict.fromkeys(seen)) == ["s0", "s1", "s2", "s3", "s4"]
 
 
 @pytest.mark.parametrize("length", [0, 7, 100, -1])
-def test_a_damaged_fold_is_trained_again(tmp_path, length):
-    interrupted(tmp_path)
-    for folder in tmp_path.glob(".*.folds"):
+def test_a_damaged_fold_is_trained_again(stopped, length):
+    for folder in stopped.glob(".*.folds"):
         path = sorted(folder.iterdir())[1]
         path.write_bytes(path.read_bytes()[:length])
-    assert trained_folds(tmp_path)[1] == ["s1", "s3", "s4"]
+    assert trained_folds(stopped)[1] == ["s1", "s3", "s4"]
 
 
-def test_any_changed_byte_of_a_fold_is_noticed(tmp_path):
-    interrupted(tmp_path)
-    paths = [sorted(folder.iterdir())[1] for folder in tmp_path.glob(".*.folds")]
+def test_any_changed_byte_of_a_fold_is_noticed(stopped):
+    paths = [sorted(folder.iterdir())[1] for folder in stopped.glob(".*.folds")]
     for place in range(0, paths[0].stat().st_size, 4999):
         whole = [path.read_bytes() for path in paths]
         for path, content in zip(paths, whole, strict=True):
@@ -209,7 +216,7 @@ def test_any_changed_byte_of_a_fold_is_noticed(tmp_path):
             path.write_bytes(changed)
         seen: list[str] = []
         with pytest.raises(Stopped):
-            probe(Features(CORPUS.utterances), CORPUS, OPTIONS, tmp_path, stop_at_first(seen))
+            probe(Features(CORPUS.utterances), CORPUS, OPTIONS, stopped, stop_at_first(seen))
         assert seen == ["s1"], place
         for path, content in zip(paths, whole, strict=True):
             path.write_bytes(content)
@@ -221,10 +228,9 @@ def test_folds_that_are_quicker_to_train_than_to_keep_are_not_kept(tmp_path, mon
     assert not list(tmp_path.glob(".*.folds"))
 
 
-def test_what_is_kept_no_longer_counts_as_work(tmp_path):
-    interrupted(tmp_path)
+def test_what_is_kept_no_longer_counts_as_work(stopped):
     told: list[Progress] = []
-    probe(Features(CORPUS.utterances), CORPUS, OPTIONS, tmp_path, told.append)
+    probe(Features(CORPUS.utterances), CORPUS, OPTIONS, stopped, told.append)
     assert {progress.total for progress in told} == {2 * QUICK.training.epochs}
     assert told[-1].done == told[-1].total
 
@@ -243,30 +249,39 @@ def test_folds_of_speakers_whose_names_no_file_can_have_are_kept_too(tmp_path):
     assert list(dict.fromkeys(seen)) == ["../s/3", "../s/4"]
 
 
-def test_a_probe_killed_at_any_moment_is_resumed_to_the_same_result(tmp_path):
-    script = textwrap.dedent(
-        """
-        import os, signal, sys
-        from pathlib import Path
-        from test_kept_folds import CORPUS, OPTIONS
-        from made_up_features import Features
-        from ser_cache import kept_folds
-        from ser_cache.probing import probe
-        kept_folds.WORTH_KEEPING = 0.0
-        left = int(sys.argv[2])
-        def die(progress):
-            global left
-            left -= 1
-            if not left:
-                os.kill(os.getpid(), signal.SIGKILL)
+KILLER = """
+import os, signal, sys, traceback
+from pathlib import Path
+from test_kept_folds import CORPUS, OPTIONS
+from made_up_features import Features
+from ser_cache import kept_folds
+from ser_cache.probing import probe
+
+kept_folds.WORTH_KEEPING = 0.0
+
+def killed_after(epochs):
+    left = [epochs]
+    def die(progress):
+        left[0] -= 1
+        if not left[0]:
+            os.kill(os.getpid(), signal.SIGKILL)
+    try:
         probe(Features(CORPUS.utterances), CORPUS, OPTIONS, Path(sys.argv[1]), die)
-        """
-    )
+    except BaseException:
+        traceback.print_exc()
+    os._exit(1)
+
+for epochs in map(int, sys.argv[2:]):  # children of one process, which imports torch once
+    child = os.fork() or killed_after(epochs)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+def test_a_probe_killed_at_any_moment_is_resumed_to_the_same_result(tmp_path):
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
-    for epochs in (4, 5, 2):
-        command = [sys.executable, "-c", script, str(tmp_path / "killed"), str(epochs)]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-        assert done.returncode == -signal.SIGKILL, done.stderr
+    command = [sys.executable, "-c", KILLER, str(tmp_path / "killed"), "4", "5", "2"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [str(-signal.SIGKILL)] * 3, done.stderr
     killed, folds = trained_folds(tmp_path / "killed")
     assert folds == ["s2", "s3", "s4"]
     whole, _ = trained_folds(tmp_path / "whole")

@@ -178,7 +178,7 @@ def test_the_summary_counts_speakers_emotions_and_hours():
 
 
 def test_the_rate_is_that_of_audio():
-    assert manifest_module._SAMPLE_RATE == audio.SAMPLE_RATE
+    assert manifest_module.SAMPLE_RATE == audio.SAMPLE_RATE
 
 
 def test_reading_manifests_imports_neither_numpy_nor_a_decoder():

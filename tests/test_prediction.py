@@ -24,7 +24,7 @@ from ser_cache.errors import (
     StaleCacheError,
     UnknownNameError,
 )
-from ser_cache.given_files import collect_files
+from ser_cache.given_files import collect_files, require_any
 from ser_cache.packing import Segments
 from ser_cache.prediction import (
     PredictionOptions,
@@ -289,6 +289,11 @@ def test_folders_give_their_audio_at_any_depth_and_nothing_else(tmp_path):
     assert relative == ["absent.wav", "in/a/deep/c.FLAC", "in/b.wav", "in/e.mp3", "odd.bin"]
 
 
-def test_a_folder_without_audio_is_an_error(tmp_path):
-    with pytest.raises(SerCacheError, match="holds no audio"):
-        collect_files([tmp_path])
+def test_a_folder_without_audio_stands_for_itself_and_alone_is_an_error(tmp_path):
+    (tmp_path / "empty").mkdir()
+    found = collect_files([tmp_path / "empty"])
+    assert found == [tmp_path / "empty"]
+    with pytest.raises(SerCacheError, match="empty holds no audio"):
+        require_any(found)
+    (tmp_path / "a.wav").touch()
+    require_any([*found, tmp_path / "a.wav"])

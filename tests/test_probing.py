@@ -153,8 +153,11 @@ def test_the_default_split_is_one_speaker_disjoint_fold(tmp_path):
     assert (summary.folds, summary.seeds, summary.utterances) == (1, 1, 9)
     assert summary.macro_f1.std is None
     assert summary.no_interval == "no confidence interval: only 1 test speaker, at least 3 are needed"
-    got = "asked for 80/10/10, got 33/33/33 (train/validation/test)"
-    assert summary.warnings == (f"{got}, the nearest found for 27 utterances of 3 speakers (1/1/1)",)
+    (line,) = summary.warnings
+    assert line == (
+        "asked for 80/10/10, got 33/33/33 (train/validation/test), the nearest found for 27 utterances of 3 "
+        "speakers (1/1/1); to test every speaker: --split loso"
+    )
 
 
 def test_a_random_split_warns_that_it_is_speaker_dependent(tmp_path):

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small_runs import CLASSES, as_earlier_version, small_run
 
+from ser_cache.emotions import EmotionChoice
 from ser_cache.errors import ResultsError, UnknownNameError
 from ser_cache.results import HEADLINE, find_run, read_predictions, score_run
 from ser_cache.results.detail import fold_scores, read_layer_weights, read_training_log
@@ -62,6 +63,7 @@ def test_a_copied_run_is_found_where_it_is(runs, tmp_path):
     ("text", "says"),
     [
         ("emovo", "the beginning of 2 runs"),
+        ("emovo", "emovo-whisper-base-linear-"),
         ("", "there is no run ''"),
         ("emovo-whisper-bse-linear", "Close to it: emovo-whisper-base-linear-"),
         ("whisper-base-multilayer", "Close to it: emovo-whisper-base-multilayer-"),
@@ -74,6 +76,52 @@ def test_a_word_that_means_no_run_or_several_lists_what_is_close(runs, text, say
         find_run(runs, text)
     assert says in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_runs_that_differ_in_digits_alone_are_told_apart_by_their_settings(runs):
+    other = small_run(runs, split={"kind": "random", "seed": 3, "ratios": [0.7, 0.1, 0.2]})
+    (one,) = [
+        run
+        for run in read_all(runs).runs
+        if run.config.split == {"kind": "loso"}
+        and run.config.head == "linear"
+        and run.config.corpus == "emovo"
+    ]
+    with pytest.raises(ResultsError) as caught:
+        find_run(runs, "emovo-whisper-base-linear")
+    for run, text in ((one, "loso"), (other, "random seed 3 70/10/20")):
+        assert f"{run.folder.name.rpartition('-')[2][:6]} ({text})" in str(caught.value)
+    assert "Give more letters, or the digits of one." in str(caught.value)
+
+
+def test_many_candidates_are_counted_by_how_they_go_on(runs):
+    for corpus in ("emovo", "emodb"):
+        for seeds in (1, 2, 3):
+            small_run(runs, corpus=corpus, seeds=tuple(range(seeds)))
+    with pytest.raises(ResultsError) as caught:
+        find_run(runs, "emo")
+    assert "the beginning of 7 runs" in str(caught.value)
+    assert "emodb-... (3), emovo-... (4)" in str(caught.value)
+
+
+def test_a_path_may_be_the_beginning_of_one_as_a_shell_completes_it(runs, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    found = find_run(runs, "runs/emovo-whisper-base-multi")
+    assert found.config.head == "multilayer"
+    assert find_run(tmp_path / "elsewhere", "runs/emovo-whisper-base-multi") == found
+    with pytest.raises(ResultsError, match="the beginning of 2 runs in runs"):
+        find_run(tmp_path / "elsewhere", "runs/emovo-")
+    with pytest.raises(
+        ResultsError, match=r"runs is not the folder of a run .* it holds runs: ser runs --runs runs"
+    ):
+        find_run(runs, "runs/")
+    (tmp_path / "audio" / "emovo").mkdir(parents=True)
+    with pytest.raises(
+        ResultsError, match=r"audio is not the folder of a run \(it has no config.json\); list runs"
+    ):
+        find_run(runs, "audio/")
+    with pytest.raises(ResultsError, match="there is no run 'audio/emo'"):
+        find_run(runs, "audio/emo")
 
 
 def test_without_runs_the_next_step_is_said(tmp_path):
@@ -121,7 +169,62 @@ def test_every_condition_must_be_met_by_one_of_its_values(runs, wanted, count):
     assert len(select(read_all(runs).runs, wanted)) == count
 
 
-@pytest.mark.parametrize("kind", ["corpora", "backbones", "heads", "protocols"])
+@pytest.fixture
+def divided(tmp_path):
+    """Runs that differ in how they divide, and in their classes."""
+    folder = tmp_path / "runs"
+    four = {"neutral": ("calm", "neutral"), "anger": ("anger",), "fear": ("fear",)}
+    for split in (
+        {"kind": "loso"},
+        {"kind": "folds", "seed": 0, "folds": 5},
+        {"kind": "folds", "seed": 0, "folds": 10},
+        {"kind": "speaker", "seed": 0, "ratios": [0.8, 0.1, 0.1]},
+        {"kind": "speaker", "seed": 2, "ratios": [0.7, 0.1, 0.2]},
+        {"kind": "random", "seed": 0, "ratios": [0.8, 0.1, 0.1]},
+    ):
+        small_run(folder, split=split)
+    small_run(folder, corpus="ravdess", emotions=four)
+    small_run(folder, corpus="ravdess", emotions={name: (name,) for name in CLASSES})
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("splits", "count"),
+    [
+        (("folds",), 2),
+        (("5 folds",), 1),
+        (("loso",), 3),
+        (("speaker",), 2),
+        (("80/10/10",), 2),
+        (("speaker seed 2 70/10/20",), 1),
+        (("70/10/20", "random"), 2),
+    ],
+)
+def test_runs_are_chosen_by_their_split(divided, splits, count):
+    assert len(select(read_all(divided).runs, Wanted(splits=splits))) == count
+
+
+@pytest.mark.parametrize(
+    ("emotions", "corpora"),
+    [
+        ("anger,fear,neutral", ["emovo"] * 6 + ["ravdess"]),
+        ("anger,fear,neutral=neutral+calm", ["emovo"] * 6 + ["ravdess"]),
+        ("neutral,fear,anger=anger+boredom", ["emovo"] * 6 + ["ravdess"]),
+    ],
+)
+def test_runs_are_chosen_by_their_classes_and_what_a_corpus_has_of_them(divided, emotions, corpora):
+    found = select(read_all(divided).runs, Wanted(emotions=EmotionChoice.parse(emotions)))
+    assert [run.config.corpus for run in found] == corpora
+    expected = ("calm", "neutral") if "calm" in emotions else ("neutral",)
+    assert found[-1].config.emotions["neutral"] == expected
+
+
+def test_classes_that_no_run_has_are_an_error_that_lists_those_there_are(divided):
+    with pytest.raises(UnknownNameError, match=r"anger,fear,neutral=calm\+neutral"):
+        select(read_all(divided).runs, Wanted(emotions=EmotionChoice.parse("anger,fear")))
+
+
+@pytest.mark.parametrize("kind", ["corpora", "backbones", "heads", "protocols", "splits"])
 def test_a_name_that_no_run_has_is_an_error(runs, kind):
     with pytest.raises(UnknownNameError, match="atlantis"):
         select(read_all(runs).runs, Wanted(**{kind: ("atlantis",)}))

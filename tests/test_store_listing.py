@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from small_parts import (
     SAMPLES,
@@ -103,10 +104,20 @@ def test_a_summary_counts_every_state(tmp_path):
     )
     assert (summary.done, summary.failed, summary.pending, summary.total) == (1, 1, 2, 4)
     assert summary.bytes == part.path.stat().st_size
+    assert summary.reserved == sum(size for row_ in (3, 4) for _, size in part.spans(row_))
     assert (summary.codec, summary.short) == ("fp16", part.fingerprint.short)
     assert summary.hours == pytest.approx(SAMPLES / 16_000 / 3600)
     assert not summary.complete
     assert summary.damaged == ""
+
+
+@pytest.mark.parametrize("storage", [{}, {"codec": "int8"}, {"tier": "pooled"}, {"layers": (2,)}])
+@pytest.mark.parametrize("rows", [(), (0,), (1, 3), (0, 1, 2, 3)])
+def test_the_size_of_rows_is_that_of_their_spans(tmp_path, storage, rows):
+    frames = (4, 1, 7, 2)
+    part = full_part(folder_in(tmp_path), frames, fingerprint=fingerprint(**storage))
+    chosen = np.isin(np.arange(len(frames)), rows)
+    assert part.size_of(chosen) == sum(size for row_ in rows for _, size in part.spans(row_))
 
 
 def test_an_empty_or_absent_cache_has_no_summaries(tmp_path):

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from ser_cache.errors import CacheError, LockedError
-from ser_cache.store import folder_lock
+from ser_cache.errors import CacheError, DamagedPartError, LockedError, StaleCacheError, VanishedPartError
+from ser_cache.store import folder_lock, naming_the_writer
 
 HOLDER = """
 import sys, time
@@ -52,6 +52,15 @@ def test_the_lock_of_a_killed_writer_is_free(tmp_path, holder):
         text = (tmp_path / "corpus" / ".lock").read_text()
         assert text.startswith(f"process {os.getpid()} on")
     assert not (tmp_path / "corpus" / ".lock").exists()
+
+
+def test_a_lock_is_as_open_to_others_as_the_parts_of_a_shared_cache(tmp_path):
+    before = os.umask(0o002)
+    try:
+        with folder_lock(tmp_path / "corpus"):
+            assert (tmp_path / "corpus" / ".lock").stat().st_mode & 0o777 == 0o664
+    finally:
+        os.umask(before)
 
 
 def test_without_a_lock_two_may_write(tmp_path, holder):
@@ -106,3 +115,22 @@ def test_a_folder_deleted_by_hand_does_not_let_two_writers_in(tmp_path):
     second.__exit__(None, None, None)
     with folder_lock(folder):
         pass
+
+
+def test_a_part_that_vanishes_while_somebody_writes_is_that_ones_doing(tmp_path, holder):
+    folder = tmp_path / "corpus"
+    named = f"is being written by process {holder.pid} on"
+    with pytest.raises(LockedError, match=named), naming_the_writer(folder):
+        raise VanishedPartError("part-0000.h5 is not there any more")
+    with pytest.raises(VanishedPartError), naming_the_writer(folder, enabled=False):
+        raise VanishedPartError("part-0000.h5 is not there any more")
+    holder.send_signal(signal.SIGKILL)
+    holder.wait()
+    with pytest.raises(VanishedPartError), naming_the_writer(folder):
+        raise VanishedPartError("part-0000.h5 is not there any more")
+
+
+@pytest.mark.parametrize("kind", [CacheError, DamagedPartError, StaleCacheError])
+def test_what_is_wrong_with_a_part_itself_is_not_blamed_on_who_writes(tmp_path, kind):
+    with folder_lock(tmp_path), pytest.raises(kind, match="the part's own"), naming_the_writer(tmp_path):
+        raise kind("the part's own")

@@ -136,7 +136,7 @@ def test_a_part_that_vanished_is_one_clear_line(tmp_path):
     make_parts(folder_in(tmp_path))
     with open_features(folder_in(tmp_path), [utterance(name) for name in NAMES]) as cached:
         (folder_in(tmp_path) / "part-0002.h5").unlink()
-        with pytest.raises(CacheError, match="cannot be read any more"):
+        with pytest.raises(CacheError, match="is not there any more"):
             cached.packed([5])
 
 

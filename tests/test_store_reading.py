@@ -25,16 +25,19 @@ from small_parts import (
     utterance,
 )
 
-from ser_cache.errors import CacheError
+from ser_cache.errors import CacheError, LockedError, VanishedPartError
 from ser_cache.store import (
     CODECS,
     OVERHEAD,
     PartWriter,
     Row,
     create_part,
+    folder_lock,
     open_features,
+    open_part,
     part_paths,
     read_states,
+    seal,
     verify_part,
 )
 
@@ -183,7 +186,7 @@ def cut_short(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "words"), [(Path.unlink, "cannot be read any more"), (cut_short, "was replaced while")]
+    ("change", "words"), [(Path.unlink, "is not there any more"), (cut_short, "was replaced while")]
 )
 def test_a_part_that_vanishes_while_it_is_opened_is_one_clear_line(tmp_path, change, words):
     part = full_part(folder_in(tmp_path))
@@ -192,12 +195,30 @@ def test_a_part_that_vanishes_while_it_is_opened_is_one_clear_line(tmp_path, cha
         read_states(part)
 
 
+def test_a_part_that_vanishes_between_its_seal_and_its_header_is_one_clear_line(tmp_path, monkeypatch):
+    part = full_part(folder_in(tmp_path))
+    checked = seal.check_seal(part.path)
+    monkeypatch.setattr("ser_cache.store.part.check_seal", lambda path: path.unlink() or checked)
+    with pytest.raises(VanishedPartError, match="is not there any more"):
+        open_part(part.path)
+
+
 def test_a_vanished_part_is_one_clear_line(tmp_path):
     part = full_part(folder_in(tmp_path))
     with open_features(folder_in(tmp_path), [utterance("u00")]) as cached:
         part.path.unlink()
-        with pytest.raises(CacheError, match="cannot be read any more"):
+        with pytest.raises(CacheError, match="is not there any more"):
             cached.hidden(0)
+
+
+def test_a_part_that_vanishes_under_a_reader_is_told_with_who_is_at_it(tmp_path, monkeypatch):
+    full_part(folder_in(tmp_path))
+    listed = [*part_paths(folder_in(tmp_path)), folder_in(tmp_path) / "part-0001.h5"]
+    monkeypatch.setattr("ser_cache.store.opening.part_paths", lambda folder: listed)
+    with folder_lock(folder_in(tmp_path)), pytest.raises(LockedError, match="is being written by process"):
+        open_features(folder_in(tmp_path), [utterance("u00")])
+    with pytest.raises(VanishedPartError, match="is not there any more"):
+        open_features(folder_in(tmp_path), [utterance("u00")])
 
 
 def test_features_can_be_pickled_to_another_process(tmp_path):

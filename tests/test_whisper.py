@@ -182,11 +182,21 @@ def test_a_clip_of_several_windows_does_not_depend_on_batch_mates(context):
 
 def assert_alone_equals_together(context, clips):
     model = extractor(context)
-    together = states(model, clips, ALL)
+    together, alone = states(model, clips, ALL), [states(model, [clip], ALL) for clip in clips]
     for layer in ALL:
         parts = together[layer].split([model.frames(len(clip)) for clip in clips])
-        for clip, part in zip(clips, parts, strict=True):
-            assert relative_error(part, states(model, [clip], [layer])[layer]) <= 1e-5
+        for own, part in zip(alone, parts, strict=True):
+            assert relative_error(part, own[layer]) <= 1e-5
+
+
+@pytest.mark.parametrize("context", ["audio", "full"])
+def test_wanted_layers_come_in_order_and_equal_those_of_a_full_run(context):
+    model, clips = extractor(context), [speechlike(5_000), speechlike(7_000)]
+    everything = states(model, clips, ALL)
+    for wanted in ([0, 2], [1], ALL[-1:]):
+        some = states(model, clips, wanted)
+        assert list(some) == wanted
+        assert all(torch.equal(packed, everything[layer]) for layer, packed in some.items())
 
 
 @pytest.mark.parametrize("context", ["audio", "full"])

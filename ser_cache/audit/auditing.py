@@ -12,11 +12,10 @@ from ser_cache.audit.facts import Facts
 from ser_cache.audit.findings import Finding
 from ser_cache.audit.overview import EmotionRow, emotion_rows, shared_counts
 from ser_cache.audit.prediction import PredictionOptions
-from ser_cache.errors import SplitError
 from ser_cache.manifest import Manifest
 from ser_cache.splits import SIDES, SplitOptions, make_splits, remarks, split_config
 
-FORMAT = 1
+FORMAT = 2
 """Of the JSON; to be raised when a key changes its meaning or goes."""
 
 
@@ -45,7 +44,6 @@ class Report:
         shared: by "speakers", "sentences" and "recordings": how many distinct ones stand on both of two sides
             in some fold, by "train-validation", "train-test" and "validation-test".
         left_out: checks that could not be run, with the reason.
-        split_error: why the corpus could not be divided; empty where it could.
     """
 
     facts: Facts
@@ -54,7 +52,6 @@ class Report:
     emotions: tuple[EmotionRow, ...]
     shared: Mapping[str, Mapping[str, int]]
     left_out: Mapping[str, str]
-    split_error: str
 
     @property
     def risks(self) -> tuple[Finding, ...]:
@@ -71,7 +68,6 @@ class Report:
             "speakers": len(manifest.speakers),
             "measured": len(self.facts.heard),
             "split": split_config(self.options.split),
-            "split_error": self.split_error,
             "folds": [
                 {
                     "fold": split.fold,
@@ -95,8 +91,6 @@ def audit(
 ) -> Report:
     """Run every check that can be run on a corpus under a split.
 
-    A corpus that cannot be divided that way is a risk in itself; the checks that need no split are run.
-
     Args:
         manifest: the corpus.
         measured: what was measured of its clips, by id (see ``measure_corpus``); empty without audio.
@@ -105,28 +99,18 @@ def audit(
 
     Raises:
         UnknownNameError: no such split.
+        SplitError: the corpus cannot be divided that way, which is no training's either.
     """
     options = options or AuditOptions()
-    error = ""
-    try:
-        splits = make_splits(manifest.utterances, options.split)
-    except SplitError as refused:
-        splits, error = (), str(refused)
-    facts = Facts(manifest, splits, measured)
-    findings, left_out = [], {}
-    if error:
-        findings.append(Finding("split", "risk", f"it cannot be divided like this: {error.rstrip('.')}"))
-    else:
-        findings += _of_division(facts, options.split)
+    facts = Facts(manifest, make_splits(manifest.utterances, options.split), measured)
+    findings, left_out = _of_division(facts, options.split), {}
     for done, (name, check) in enumerate(CHECKS.items()):
         on_check(done, name)
-        if check.needs_split and not splits:
-            left_out[name] = "there is no split"
-        elif check.needs_audio and not len(facts.heard):
+        if check.needs_audio and not len(facts.heard):
             left_out[name] = "no audio is at hand"
         else:
             findings += check.run(facts, options.prediction)
-    return Report(facts, options, tuple(findings), emotion_rows(facts), shared_counts(facts), left_out, error)
+    return Report(facts, options, tuple(findings), emotion_rows(facts), shared_counts(facts), left_out)
 
 
 def _of_division(facts: Facts, options: SplitOptions) -> list[Finding]:

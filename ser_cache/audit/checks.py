@@ -23,12 +23,10 @@ class Check:
     Attributes:
         run: from facts and options to findings, one at least.
         needs_audio: whether it says nothing without measurements.
-        needs_split: whether it says nothing without a split.
     """
 
     run: Callable[[Facts, PredictionOptions], list[Finding]]
     needs_audio: bool = False
-    needs_split: bool = True
 
 
 def _plain(check: Callable[[Facts], list[Finding]]) -> Callable[[Facts, PredictionOptions], list[Finding]]:
@@ -38,15 +36,15 @@ def _plain(check: Callable[[Facts], list[Finding]]) -> Callable[[Facts, Predicti
 CHECKS: dict[str, Check] = {
     "speakers": Check(_plain(check_speakers)),
     "sentences": Check(_plain(check_sentences)),
-    "copies across sides": Check(_plain(check_copies_across), needs_split=False),
-    "copies of speakers": Check(_plain(check_copies_of_speakers), needs_split=False),
-    "copies of emotions": Check(_plain(check_copies_of_emotions), needs_split=False),
-    "emotions of speakers": Check(_plain(check_emotions_of_speakers), needs_split=False),
+    "copies across sides": Check(_plain(check_copies_across)),
+    "copies of speakers": Check(_plain(check_copies_of_speakers)),
+    "copies of emotions": Check(_plain(check_copies_of_emotions)),
+    "emotions of speakers": Check(_plain(check_emotions_of_speakers)),
     "classes": Check(_plain(check_classes)),
-    "lengths": Check(_plain(check_lengths), needs_split=False),
-    "silent clips": Check(_plain(check_silent_clips), needs_audio=True, needs_split=False),
-    "clipped clips": Check(_plain(check_clipping), needs_audio=True, needs_split=False),
-    "mixed formats": Check(_plain(check_formats), needs_audio=True, needs_split=False),
+    "lengths": Check(_plain(check_lengths)),
+    "silent clips": Check(_plain(check_silent_clips), needs_audio=True),
+    "clipped clips": Check(_plain(check_clipping), needs_audio=True),
+    "mixed formats": Check(_plain(check_formats), needs_audio=True),
     **{f"{name} alone": Check(partial(check_cue, name), cue.needs_audio) for name, cue in CUES.items()},
 }
 """Without audio, the three checks of copies compare hashes of files only."""

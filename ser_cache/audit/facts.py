@@ -21,7 +21,7 @@ class Facts:
 
     Attributes:
         manifest: the corpus.
-        splits: its folds; empty where it could not be divided.
+        splits: its folds; none for the checks that need none.
         measured: what was measured of each clip, by id; empty without audio.
     """
 

@@ -8,10 +8,11 @@ still holds those bytes is looked at every time: that takes a hundredth of the t
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from pathlib import Path
+from time import monotonic
 from typing import Any, Literal
 
 import numpy as np
@@ -23,6 +24,9 @@ from ser_cache.files import replacing
 from ser_cache.manifest import Manifest, Utterance, path_of
 
 State = Literal["absent", "stale", "good"]
+_STEP = 20.0
+"""Seconds between two times that measurements are kept on the way, and the least multiple of what it takes to
+keep them: a killed audit loses half a minute of a large corpus, and pays one twentieth for that."""
 _COLUMNS = tuple(field.name for field in fields(Measurement) if field.name != "words")
 
 
@@ -55,8 +59,8 @@ def measure_corpus(
 ) -> Measured:
     """Measure every clip of a corpus, from what was kept where its file still holds the very same bytes.
 
-    What is measured is kept even if this is interrupted. Where it cannot be kept (manifests that others own),
-    it is measured all the same.
+    What is measured is kept even if this is interrupted, and every half minute on the way, as a kill gives no
+    notice. Where it cannot be kept (manifests that others own), it is measured all the same.
 
     Args:
         manifest: which clips, with their hashes.
@@ -69,6 +73,7 @@ def measure_corpus(
     before = len(known)
     by_id: dict[str, Measurement] = {}
     failures: dict[str, str] = {}
+    keeping = _Keeping(kept_in, {utterance.sha256 for utterance in manifest.utterances}, known)
     try:
         looked_at = _look_at_all(root, manifest.utterances, known, jobs)
         for done, (clip, outcome) in enumerate(looked_at, 1):
@@ -76,22 +81,45 @@ def measure_corpus(
                 by_id[clip.id] = known[clip.sha256] = outcome
             else:
                 failures[clip.id] = outcome
+            keeping.now_and_then()
             on_progress(done, len(manifest))
     finally:
-        decoded, unkept = len(known) - before, ""
-        if decoded:
-            present = {utterance.sha256 for utterance in manifest.utterances} & known.keys()
-            unkept = _keep(kept_in, [known[sha256] for sha256 in sorted(present)])
-    return Measured(by_id, failures, state, decoded, unkept)
+        keeping.all()
+    return Measured(by_id, failures, state, len(known) - before, keeping.failed)
 
 
-def _keep(path: Path, measured: Sequence[Measurement]) -> str:
-    """Write measurements; why that was not possible, or nothing."""
-    try:
-        write_kept(path, measured)
-    except OSError as error:
-        return f"{path} cannot be written ({error.strerror})"
-    return ""
+class _Keeping:
+    """Measurements that grow, written now and then, and once more at the end.
+
+    Attributes:
+        failed: why they could not be written; empty where they were. It is not tried again then.
+    """
+
+    def __init__(self, path: Path, wanted: Set[str], known: Mapping[str, Measurement]) -> None:
+        """Keep those of ``known`` whose hashes are wanted; ``known`` is the caller's, and grows."""
+        self._path, self._wanted, self._known = path, wanted, known
+        self._written = len(known)
+        self._next = monotonic() + _STEP
+        self.failed = ""
+
+    def now_and_then(self) -> None:
+        """Write them if it is time to."""
+        if monotonic() < self._next:
+            return
+        started = monotonic()
+        self.all()
+        self._next = monotonic() + max(_STEP, _STEP * (monotonic() - started))
+
+    def all(self) -> None:
+        """Write them, unless all of them were written before."""
+        if self.failed or len(self._known) == self._written:
+            return
+        present = sorted(self._wanted & self._known.keys())
+        try:
+            write_kept(self._path, [self._known[sha256] for sha256 in present])
+        except OSError as error:
+            self.failed = f"{self._path} cannot be written ({error.strerror})"
+        self._written = len(self._known)
 
 
 def _look_at_all(

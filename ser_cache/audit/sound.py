@@ -6,7 +6,7 @@ from collections import Counter
 
 from ser_cache.audit.facts import Facts
 from ser_cache.audit.findings import Finding, counted
-from ser_cache.importing import describe_leak, length_leaks
+from ser_cache.length_leaks import describe_leak, length_leaks
 
 _MANY_SILENT = 0.01
 """Share of a corpus, or ten times that of an emotion: so many clips without speech move a score."""
@@ -16,7 +16,7 @@ _MANY_CLIPPED = 0.01
 
 
 def check_lengths(facts: Facts) -> list[Finding]:
-    """Clips of exactly one length in few emotions are a risk; see ``importing.length_leaks``."""
+    """Clips of exactly one length in few emotions are a risk; see ``length_leaks``."""
     leaks = length_leaks(facts.manifest)
     if not leaks:
         return [Finding("lengths", "ok", "no length to the sample that belongs to few emotions")]

@@ -11,7 +11,6 @@ import json
 import logging
 import re
 import socket
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -36,6 +35,7 @@ _WEIGHTS = (
 _PROXIES = {"http", "https", "all"}
 _FAMILIES = ("whisper", "wav2vec2", "hubert", "wavlm")  # as aliases begin
 _HINT = "A hub id (organisation/model) or a local folder works too."
+_LIKENESS = 0.85  # of difflib's ratio: two letters in twenty; "-base" and "-large" are further apart
 
 
 @dataclass(frozen=True)
@@ -115,8 +115,8 @@ def resolve(model: str, label: str = "", revision: str = "") -> Source:
 def _unknown(model: str) -> UnknownNameError:
     """The error about a name: a slip of the pen, or a sibling of known models that has no alias.
 
-    For whisper-tiny the nearest alias is whisper-medium, which nobody means who writes the former; what may
-    be meant is a repository of whoever published the siblings.
+    For hubert-xlarge-ll60k the nearest alias is hubert-large, which nobody means who writes the former; what
+    is meant is a repository of the hub, whose id is not for us to guess.
     """
     family = next((name for name in _FAMILIES if model.casefold().startswith(f"{name}-")), "")
     siblings = [spec for spec in BACKBONES.values() if spec.alias.startswith(f"{family}-")] if family else []
@@ -125,9 +125,16 @@ def _unknown(model: str) -> UnknownNameError:
     rests = [spec.alias.removeprefix(f"{family}-") for spec in siblings]
     if get_close_matches(model.casefold().removeprefix(f"{family}-"), rests, n=1):
         return UnknownNameError("backbone", model, BACKBONES, hint=_HINT)
-    owner = Counter(spec.hub_id.partition("/")[0] for spec in siblings).most_common(1)[0][0]
-    hint = f"A hub id works too, perhaps {owner}/{model}, or a local folder."
-    return UnknownNameError("backbone", model, BACKBONES, hint=hint, guess=False)
+    example = siblings[0].hub_id
+    hint = f"{model} has no alias; give its hub id as its page on the hub has it (such as {example}), or a "
+    return UnknownNameError("backbone", model, BACKBONES, hint=f"{hint}local folder.", guess=False)
+
+
+def _meant(hub_id: str) -> str:
+    """A known repository whose id is nearly this one, as a question; empty without, and for a known one."""
+    aliases = {spec.hub_id: spec.alias for spec in BACKBONES.values()}
+    nearest = [] if hub_id in aliases else get_close_matches(hub_id, aliases, n=1, cutoff=_LIKENESS)
+    return f" (did you mean {nearest[0]}, alias {aliases[nearest[0]]}?)" if nearest else ""
 
 
 def _folder_name(folder: Path) -> str:
@@ -229,7 +236,7 @@ def _fetch(source: Source, revision: str, name: str, online: bool) -> Path | Non
 
 def _ask(source: Source, revision: str, name: str, online: bool) -> Path | None:
     """One file through the hub's client, every failure of it as an error of ours; see ``_fetch``."""
-    from huggingface_hub import errors, hf_hub_download
+    from huggingface_hub import constants, errors, hf_hub_download
 
     try:
         path = hf_hub_download(source.hub_id, name, revision=revision or None, local_files_only=not online)
@@ -239,8 +246,10 @@ def _ask(source: Source, revision: str, name: str, online: bool) -> Path | None:
     except errors.RevisionNotFoundError as error:
         raise BackboneError(f"{source.hub_id} has no revision {revision}; give another.") from error
     except errors.RepositoryNotFoundError as error:
-        hint = "check the id, or log in with `hf auth login` if it is private."
-        raise BackboneError(f"the hub has no repository {source.hub_id}; {hint}") from error
+        hint = f"look it up at {constants.ENDPOINT}, or log in with `hf auth login` if it is private"
+        raise BackboneError(
+            f"the hub has no repository {source.hub_id}{_meant(source.hub_id)}; {hint}."
+        ) from error
     except errors.LocalEntryNotFoundError as error:  # an EntryNotFoundError too, though the hub never said so
         if not online:
             return None
@@ -279,7 +288,7 @@ def _unavailable(source: Source, what: str, online: bool) -> BackboneError:
     command = f"hf download {source.hub_id}" + (f" --revision {source.revision}" if source.revision else "")
     return BackboneError(
         f"{source.hub_id}: the hub's local cache lacks {what}{revision}, and the hub is out of reach (or "
-        "--offline was given); "
+        f"--offline was given){_meant(source.hub_id)}; "
         f"run `{command}` where there is network (HF_HOME says where it goes), or give a local folder."
     )
 

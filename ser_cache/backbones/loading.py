@@ -141,7 +141,7 @@ def load(model: str, options: BackboneOptions | None = None) -> Extractor:
     from ser_cache.backbones.whisper import WhisperExtractor
 
     device = devices.choose_device(options.device)
-    require_exact_environment()
+    require_exact_environment(device)
     encoder = weights.load_encoder(checkpoint, FAMILIES[family], family)
     identity = _identity(checkpoint, family, normalise, options, weights.digest(encoder))
     provenance = {
@@ -150,9 +150,9 @@ def load(model: str, options: BackboneOptions | None = None) -> Extractor:
         "revision": checkpoint.source.revision,
         "files": stamp,
     }
-    if family == "whisper":
-        return WhisperExtractor(encoder.to(device), outline, identity, provenance, normalise)
-    return Wav2Vec2Extractor(encoder.to(device), outline, identity, provenance, normalise)
+    weights.move(checkpoint, encoder, device)
+    kind = WhisperExtractor if family == "whisper" else Wav2Vec2Extractor
+    return kind(encoder, outline, identity, provenance, normalise)
 
 
 def identity_on_record(

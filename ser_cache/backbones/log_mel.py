@@ -14,6 +14,7 @@ import torch
 from transformers.audio_utils import mel_filter_bank
 
 from ser_cache.backbones.outline import SAMPLES_PER_FRAME, WINDOW_SAMPLES
+from ser_cache.backbones.packing import exact_float32
 
 if TYPE_CHECKING:
     import numpy as np
@@ -74,16 +75,17 @@ class LogMel:
     def __call__(self, audio: NDArray[np.float32]) -> MelWindow:
         """Spectrogram of one window; ``audio`` is (samples,) at 16 kHz, 1 to 480,000 samples."""
         touched = min(WINDOW_FRAMES, -(-(len(audio) + _EDGE) // HOP_SAMPLES))
-        spectrum = torch.stft(
-            _extended(torch.from_numpy(audio), touched),
-            FFT_SAMPLES,
-            HOP_SAMPLES,
-            window=self._taper,
-            center=False,
-            return_complex=True,
-        )
-        # A product with the conjugate, because abs() would take roots only to square them: 7 times as long.
-        power = self._filters @ (spectrum * spectrum.conj()).real
+        with exact_float32(self._taper.device):
+            spectrum = torch.stft(
+                _extended(torch.from_numpy(audio), touched),
+                FFT_SAMPLES,
+                HOP_SAMPLES,
+                window=self._taper,
+                center=False,
+                return_complex=True,
+            )
+            # A product with the conjugate: abs() would take roots only to square them, 7 times as long.
+            power = self._filters @ (spectrum * spectrum.conj()).real
         levels = power.clamp(min=_SMALLEST_POWER).log10()
         floor = float(levels.max()) - _RANGE
         return MelWindow(

@@ -80,17 +80,21 @@ def exact_float32(device: torch.device) -> AbstractContextManager[None]:
     return _EXACT.get(device.type, nullcontext())
 
 
-def require_exact_environment() -> None:
-    """Refuse a variable of the environment that makes a processor round, which no flag of torch overrules.
+def require_exact_environment(device: torch.device) -> None:
+    """Refuse a variable of the environment that makes a library round, which no flag of torch overrules.
 
-    oneDNN reads it when torch is imported, so it cannot be set right from here.
+    oneDNN reads its own when torch is imported, cuBLAS and cuDNN theirs at their first use, so that it cannot
+    be set right from here.
 
     Raises:
         BackboneError: such a variable is set.
     """
-    for variable in ("ONEDNN_DEFAULT_FPMATH_MODE", "DNNL_DEFAULT_FPMATH_MODE"):
+    harmless = dict.fromkeys(("ONEDNN_DEFAULT_FPMATH_MODE", "DNNL_DEFAULT_FPMATH_MODE"), ("", "STRICT"))
+    if device.type == "cuda":
+        harmless["NVIDIA_TF32_OVERRIDE"] = ("", "0")
+    for variable, values in harmless.items():
         value = os.environ.get(variable, "")
-        if value.upper() not in ("", "STRICT"):
+        if value.upper() not in values:
             raise BackboneError(
                 f"the environment's {variable}={value} would round the features by up to a percent, and the "
                 "cache could not tell: unset it; `--precision bf16` is as fast, and is recorded."

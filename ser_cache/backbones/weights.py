@@ -133,6 +133,23 @@ def digest(encoder: nn.Module) -> str:
     return total.hexdigest()
 
 
+def move(checkpoint: Checkpoint, encoder: nn.Module, device: torch.device) -> None:
+    """Move an encoder to a device, in place.
+
+    Raises:
+        BackboneError: the device has no room for it.
+    """
+    try:
+        encoder.to(device)
+    except RuntimeError as error:
+        if "out of memory" not in str(error):  # the class is torch's own in some cases only
+            raise
+        raise BackboneError(
+            f"{checkpoint.source.shown} does not fit into the free memory of {device}: end what else uses "
+            "it, or extract with --device cpu."
+        ) from error
+
+
 def settle_parametrizations(encoder: nn.Module) -> None:
     """Compute weight-normalised weights once, not at every forward; the values are the same."""
     for module in encoder.modules():

@@ -60,6 +60,11 @@ class Outcome:
     stopped: bool = False
 
 
+def _never() -> bool:
+    """Not a lambda, so that it can be sent to a process."""
+    return False
+
+
 @dataclass(frozen=True)
 class Effort:
     """What an evaluation may spend, and who may end it.
@@ -74,7 +79,7 @@ class Effort:
     seed: int = 0
     max_iterations: int | None = None
     threads: int = 1
-    cancelled: Callable[[], bool] = field(default=lambda: False)
+    cancelled: Callable[[], bool] = _never
 
 
 Evaluate = Callable[[Sides, Params, Sequence[Any], Effort], list[Outcome]]
@@ -94,6 +99,7 @@ class Classifier:
         scores: what its scores are, for whoever reads predictions.
         seeded: whether chance plays a part.
         iterates: whether a limit of iterations applies.
+        in_processes: whether it keeps Python's lock for most of its time, so that threads hardly help.
         settled: parameters as they come to apply; candidates that are equal so are trained once.
     """
 
@@ -105,6 +111,7 @@ class Classifier:
     scores: str
     seeded: bool = False
     iterates: bool = False
+    in_processes: bool = False
     settled: Callable[[Params], Params] = field(default=lambda params: params)
 
     @property
@@ -245,6 +252,7 @@ CLASSIFIERS: dict[str, Classifier] = {
             _forests,
             "mean class shares of the leaves",
             seeded=True,
+            in_processes=True,
             settled=_settled_forest,
         ),
         Classifier(

@@ -3,8 +3,8 @@
 Command bodies are thin: they parse, call the library and print. torch and transformers are imported by the
 commands that compute, when they run, so that ``ser --help`` and the listings answer at once.
 
-Exit status of every command: 0 all done; 3 some utterances failed (they are listed, and in a failures file);
-1 the command failed, with one line that says why.
+Exit status of every command: 0 all done; 3 some utterances failed (they are listed, and in a failures file),
+or a manifest that was not named cannot be read; 1 the command failed, with one line that says why.
 """
 
 import gc
@@ -28,6 +28,7 @@ from ser_cache.cli.extract import extract
 from ser_cache.cli.layers import layers
 from ser_cache.cli.manifest import manifest
 from ser_cache.cli.models import models
+from ser_cache.cli.options import PASSED_OVER
 from ser_cache.cli.predict import predict
 from ser_cache.cli.probe import probe
 from ser_cache.cli.protocols import protocols
@@ -35,7 +36,7 @@ from ser_cache.cli.reproduce import reproduce
 from ser_cache.cli.runs import runs
 from ser_cache.errors import SerCacheError
 
-DONE, FAILED, INTERRUPTED = 0, 1, 130
+DONE, FAILED, PARTLY, INTERRUPTED = 0, 1, 3, 130
 
 
 @click.group(
@@ -54,6 +55,15 @@ def ser(context: click.Context) -> None:
     """  # noqa: D301 - click's mark for "keep these lines" is the backspace character itself
     if what := interruption.KEPT.get(context.invoked_subcommand or ""):
         interruption.leaves(what)
+
+
+@ser.result_callback()
+@click.pass_context
+def _status(context: click.Context, status: object) -> int:
+    """The status that a command returned, or else whether it had to pass anything over."""
+    if isinstance(status, int) and status:
+        return status
+    return PARTLY if PASSED_OVER in context.meta else DONE
 
 
 for _command in (

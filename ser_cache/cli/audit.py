@@ -12,12 +12,12 @@ import click
 from ser_cache import settings
 from ser_cache.cli import screen
 from ser_cache.cli.emotion_options import chosen_emotions, emotions_option, with_emotions
-from ser_cache.cli.options import FILE, chosen_manifests, root_of, where_things_live
+from ser_cache.cli.options import OUTPUT_FILE, chosen_manifests, root_of, where_things_live
 from ser_cache.cli.splitting import chosen_split, split_options
 from ser_cache.errors import SettingsError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from ser_cache.audit import Report
     from ser_cache.audit.acoustics import Measurement
@@ -33,7 +33,9 @@ if TYPE_CHECKING:
 @emotions_option
 @split_options
 @click.option("--strict", is_flag=True, help="Exit with status 1 if there is any risk.")
-@click.option("--json", "json_file", type=FILE, help="Write everything that was found to this file, too.")
+@click.option(
+    "--json", "json_file", type=OUTPUT_FILE, help="Write everything that was found to this file, too."
+)
 @click.option("--no-audio", is_flag=True, help="Only what the manifest tells; decode nothing.")
 @click.option("--jobs", default=2, show_default=True, type=click.IntRange(1), help="Decoding threads.")
 @where_things_live("manifests")
@@ -52,14 +54,15 @@ def audit(
     Speakers, sentences and copies of a recording on two sides; emotions that are missing or rare; speakers
     with one emotion; silence, clipping and formats; and how well duration, loudness, silence, format,
     sentence or speaker alone tell the emotion, beside chance. A risk can make scores wrong; a note is worth
-    knowing.
+    knowing. A corpus that cannot be divided as asked is an error, as it is for `ser probe`; the others are
+    audited.
 
     Audio is decoded once, and what was measured is kept in measurements/ beside the manifests: an audit under
     another split takes seconds. What each check does: docs/audit.md.
     """
     from ser_cache.audit import AuditOptions
     from ser_cache.audit import audit as audit_corpus
-    from ser_cache.files import write_json
+    from ser_cache.splits import make_splits
 
     where = settings.locate(manifests=manifests)
     chosen, _ = chosen_split(split)
@@ -69,6 +72,7 @@ def audit(
     audited = with_emotions([*whole.values()], chosen_emotions(emotions), named=bool(corpora))
 
     def audit_one(manifest: Manifest) -> int:
+        make_splits(manifest.utterances, chosen)  # what cannot be divided is told before audio is decoded
         # of all clips, whatever the emotions: what is kept for the corpus is for any choice of them
         measured, status = _measured(where, whole[manifest.corpus], jobs) if not no_audio else ({}, 0)
         with screen.bar(f"checking {manifest.corpus}", _checks()) as bar:
@@ -79,10 +83,7 @@ def audit(
 
     status = screen.each(audited, lambda manifest: manifest.corpus, audit_one)
     if json_file is not None:
-        from ser_cache.audit.auditing import FORMAT
-
-        write_json(json_file, {"format": FORMAT, "corpora": [report.as_json() for report in reports]})
-        screen.note(f"written to {json_file}")
+        _write(json_file, reports)
     risky = [report.facts.manifest.corpus for report in reports if report.risks]
     if strict and risky:
         risks = sum(len(report.risks) for report in reports)
@@ -91,6 +92,14 @@ def audit(
         )
         return 1
     return status
+
+
+def _write(path: Path, reports: Sequence[Report]) -> None:
+    from ser_cache.audit.auditing import FORMAT
+    from ser_cache.files import write_json
+
+    write_json(path, {"format": FORMAT, "corpora": [report.as_json() for report in reports]})
+    screen.note(f"written to {path}")
 
 
 def _checks() -> int:
@@ -142,9 +151,9 @@ def _measured(
 
 def _show(report: Report) -> None:
     manifest = report.facts.manifest
-    folds = f", {screen.count(len(report.facts.splits), 'fold')}" if report.facts.splits else ""
     title = (
-        f"{manifest.corpus}, split {report.options.split.kind}{folds}: "
+        f"{manifest.corpus}, split {report.options.split.kind}, "
+        f"{screen.count(len(report.facts.splits), 'fold')}: "
         f"{screen.count(len(manifest), 'utterance')}, {screen.count(len(manifest.speakers), 'speaker')}"
     )
     _show_emotions(report, title)
@@ -188,8 +197,6 @@ def _show_emotions(report: Report, title: str) -> None:
 
 
 def _show_shared(report: Report) -> None:
-    if not report.facts.splits:
-        return
     pairs = ("train-validation", "train-test", "validation-test")
     rows = [[what, *(f"{counts[pair]:,}" for pair in pairs)] for what, counts in report.shared.items()]
     several = " of some fold" if len(report.facts.splits) > 1 else ""

@@ -33,7 +33,7 @@ for _command in (verify, repair, merge, remove):
 @cache.command("ls", epilog="Example: ser cache ls")
 @where_things_live("manifests", "cache")
 def list_cached(manifests: Path | None, cache: Path | None) -> None:
-    """List what is cached: complete or not, size, fingerprint.
+    """List what is cached: complete or not, size, what an incomplete extraction has reserved, fingerprint.
 
     Complete means: all that the corpus's manifest has, but for what failed; without a manifest here, all that
     was begun.
@@ -43,20 +43,27 @@ def list_cached(manifests: Path | None, cache: Path | None) -> None:
     where = settings.locate(manifests, cache)
     known = known_utterances(where)
     found = summaries(where.cache, known)
+    reserving = any(summary.reserved for summary in found)
     rows = [
         (
             summary.backbone,
             summary.corpus,
             _state(summary),
             f"{len(summary.layers)} x {summary.width} {summary.codec}" if summary.layers else "",
-            screen.size(summary.bytes),
+            screen.size(summary.bytes - summary.reserved),
+            *([screen.size(summary.reserved) if summary.reserved else ""] if reserving else []),
             summary.short,
         )
         for summary in found
     ]
     columns = {"backbone": "fold", "corpus": "left", "utterances": "fold", "layers x width": "left"}
+    columns |= {"size": "right", **({"reserved": "right"} if reserving else {}), "fingerprint": "left"}
     if rows:
-        screen.table(f"Cached in {where.cache}", columns | {"size": "right", "fingerprint": "left"}, rows)
+        screen.table(f"Cached in {where.cache}", columns, rows)
+    if reserving:
+        screen.say_folded(
+            "reserved: disk space taken from the start for utterances that are still to be extracted."
+        )
     _say_if_empty(found, manifests, cache)
     for summary in found:
         if summary.damaged:
@@ -170,6 +177,8 @@ def disk_usage(manifests: Path | None, cache: Path | None) -> None:
                 f"{usage.backbone} {usage.corpus}: nothing in it is wanted any more, and a merge leaves that "
                 f"alone; to delete it: {shlex.join([*command, *given_places(None, cache)])}"
             )
+    if reserved := sum(usage.reserved for usage in found):
+        screen.note(f"{screen.size(reserved)} are reserved for utterances that are still to be extracted.")
     unused = sum(usage.unused for usage in found)
     if unused:
         screen.note(

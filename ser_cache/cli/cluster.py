@@ -13,7 +13,7 @@ from ser_cache.cli.delivery import as_json, deliver, delivery_options, shape_of
 from ser_cache.cli.emotion_options import emotions_option
 from ser_cache.cli.feature_choice import chosen_layers
 from ser_cache.cli.on_demand import FeatureJob, extract_if_missing, feature_jobs
-from ser_cache.cli.options import FILE, given_places, where_things_live
+from ser_cache.cli.options import OUTPUT_FILE, given_places, where_things_live
 from ser_cache.errors import ResultsError, SettingsError, UnknownNameError
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ SOME_FAILED = 3
 @click.option(
     "--score", default="ari", show_default=True, metavar="ari|ami|nmi|purity", help="Of the table by layer."
 )
-@click.option("--plot", type=FILE, help="Draw it as well: FILE.png, .pdf or .svg (needs matplotlib).")
+@click.option("--plot", type=OUTPUT_FILE, help="Draw it as well: FILE.png, .pdf or .svg (needs matplotlib).")
 @click.option("--force", is_flag=True, help="Cluster again what is there already.")
 @click.option(
     "--list", "only_list", is_flag=True, help="List the clusterings that are there, and do nothing."

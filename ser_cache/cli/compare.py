@@ -20,7 +20,9 @@ _SHOWN = 28
 
 
 @click.command(
-    epilog="Example: ser compare emovo-xls-r-linear emovo-xls-r-multilayer",
+    epilog="""\b
+    Example: ser compare emovo-xls-r-linear emovo-xls-r-multilayer
+             ser compare dee348 f949cb --format json""",
     short_help="Is one run better than another?",
 )
 @click.argument("first", metavar="RUN")
@@ -40,9 +42,11 @@ _SHOWN = 28
 def compare(first: str, second: str, draws: int, shape: str, runs: Path | None) -> int:
     """Compare two runs on the test utterances they share: B less A, and how sure that is.
 
-    RUN is a run's folder, its name, or the beginning of a name that no other run has. The interval and p come
-    from a paired bootstrap over test speakers, with Student's t for so few; McNemar's test counts the
-    utterances that one run alone gets right.
+    RUN is a run's folder, its name, its beginning, or the digits that `ser runs` shows. The interval and p
+    come from a paired bootstrap over test speakers, with Student's t for so few; McNemar's test counts the
+    utterances that one run alone gets right. Where the runs differ in their classes, their split, their data
+    or the utterances they tested, that stands above the scores; where a difference would mean nothing, they
+    are not compared.
     """
     from ser_cache.comparison import ComparisonOptions, compare_runs
     from ser_cache.results import find_run
@@ -52,6 +56,8 @@ def compare(first: str, second: str, draws: int, shape: str, runs: Path | None) 
     found = compare_runs(one, other, ComparisonOptions(draws=draws))
     if shape == "json":
         screen.say(json.dumps(found.to_json(), indent=2, ensure_ascii=False))
+        for line in found.cautions:
+            screen.note(f"CAUTION: {line}.")
     else:
         show(found)
     return 0
@@ -65,6 +71,11 @@ def show(found: Comparison) -> None:
         screen.say(f"   {change.setting}: {_setting(change.first)} in A, {_setting(change.second)} in B")
     if not found.changes:
         screen.say("   no setting differs")
+    screen.say("")
+    for line in found.cautions:
+        screen.say_loudly(f"CAUTION: {line}.")
+    if found.cautions:
+        screen.say("")
     interval = f"{100 * found.options.level:g}% interval"
     columns = dict.fromkeys(("A", "B", "B - A", interval, "p"), "right")
     rows = [
@@ -79,7 +90,8 @@ def show(found: Comparison) -> None:
         for row in found.differences
     ]
     clips = screen.count(found.utterances, "utterance")
-    title = f"\n{found.corpus}: {clips} of {screen.count(found.speakers, 'speaker')}, percent"
+    of_both = " that both tested" if any(found.left_out) else ""
+    title = f"{found.corpus}: {clips} of {screen.count(found.speakers, 'speaker')}{of_both}, percent"
     screen.table(title, {"": "left", **columns}, rows)
     pairs = found.mcnemar
     screen.say(

@@ -10,7 +10,7 @@ import click
 from ser_cache import settings
 from ser_cache.cli import screen
 from ser_cache.cli.delivery import as_json, deliver, delivery_options, shape_of
-from ser_cache.cli.options import root_of, where_things_live
+from ser_cache.cli.options import readable_manifests, root_of, where_things_live
 from ser_cache.errors import ManifestError, SettingsError
 
 if TYPE_CHECKING:
@@ -37,6 +37,8 @@ def corpora(
 ) -> None:
     """List the corpora that are known, and those that have a manifest here.
 
+    A manifest that cannot be read is named, and the others are listed; the exit status is then 3.
+
     Nothing is ever downloaded: --how says where a corpus is had, under which licence, what to fetch, what to
     do then, and what to cite.
     """
@@ -59,7 +61,7 @@ def corpora(
             made = None
         _say_how(where, how, made)
         return
-    prepared = {name: read_manifest(path) for name, path in paths.items()}
+    prepared = readable_manifests(paths)
     if not check:
         _list(where, prepared)
     elif (chosen := shape_of(shape, output, FORMATS)) == "table":
@@ -81,7 +83,7 @@ def _list(where: settings.Locations, prepared: Mapping[str, Manifest]) -> None:
     screen.say(_unverified())
     screen.say("How to get one, and what to mind: ser corpora --how NAME\n")
     if not prepared:
-        screen.note("None is prepared yet; begin with: ser manifest CORPUS ROOT")
+        screen.note("None is prepared here; begin with: ser manifest CORPUS ROOT")
         return
     here = [
         (

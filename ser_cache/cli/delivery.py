@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from ser_cache.cli import screen
-from ser_cache.cli.options import FILE, Command
+from ser_cache.cli.options import OUTPUT_FILE, Command
 
 _SUFFIXES = {".csv": "csv", ".json": "json", ".md": "markdown", ".tex": "latex"}
 
@@ -18,7 +18,7 @@ def delivery_options(formats: Sequence[str]) -> Callable[[Command], Command]:
     """Add ``--format``, one of ``formats``, and ``--output`` to a command."""
 
     def add(command: Command) -> Command:
-        output = click.option("--output", type=FILE, help="Write to this file instead of the screen.")
+        output = click.option("--output", type=OUTPUT_FILE, help="Write to this file instead of the screen.")
         shape = click.option(
             "--format",
             "shape",

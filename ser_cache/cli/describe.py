@@ -26,12 +26,16 @@ _FORMATS = ("table", "csv", "json", "markdown")
 @click.command(epilog="Example: ser describe cremad", short_help="How a corpus is made up.")
 @click.argument("corpora", metavar="[CORPUS]...", nargs=-1)
 @click.option(
+    "--corpus", "named", multiple=True, help="The same as CORPUS, as for other commands; repeatable."
+)
+@click.option(
     "--years", default=10, show_default=True, type=click.IntRange(1, 100), help="Width of the bands of ages."
 )
 @delivery_options(_FORMATS)
 @where_things_live("manifests")
 def describe(
     corpora: tuple[str, ...],
+    named: tuple[str, ...],
     years: int,
     shape: str | None,
     output: Path | None,
@@ -42,13 +46,15 @@ def describe(
     Emotions with the lengths of their clips; emotions by gender, age, race, ethnicity, intensity, fold and
     sentence, where the manifest knows them; and where it holds votes of a crowd (columns such as
     voice_votes), how far the raters agreed and how often they chose the intended emotion, beside published
-    figures. No audio is needed: cremad is described without a manifest, as ser_cache has its list.
+    figures. Where lengths of clips give emotions away, a line says so. No audio is needed: cremad is
+    described without a manifest, as ser_cache has its list. A manifest that cannot be read is named, and the
+    others are described; the exit status is then 3.
     """
     from ser_cache.description import Description
 
     where = settings.locate(manifests=manifests)
     shape = shape_of(shape, output, _FORMATS)
-    made = [Description(manifest, years) for manifest in _manifests(where, corpora)]
+    made = [Description(manifest, years) for manifest in _manifests(where, (*corpora, *named))]
     if shape == "table":
         for description in made:
             _show(description)

@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from time import monotonic
 from typing import TYPE_CHECKING
 
 import click
 
 from ser_cache import settings
-from ser_cache.cli import interruption, screen
+from ser_cache.cli import screen
+from ser_cache.cli.extracting import CorpusExtraction, show_report
 from ser_cache.cli.options import chosen_manifests, where_things_live
-from ser_cache.errors import CacheError, SerCacheError, SettingsError
+from ser_cache.errors import CacheError, SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from ser_cache.backbones.loading import BackboneOptions
-    from ser_cache.extraction import ExtractionOptions, ExtractionReport
+    from ser_cache.extraction import ExtractionOptions, ExtractionPlan
     from ser_cache.extraction.planning import Outlined
-    from ser_cache.extraction.precision import PrecisionChoice
-    from ser_cache.extractor import Extractor
     from ser_cache.manifest import Manifest
 
 Job = tuple["Manifest", Path]
@@ -167,7 +164,7 @@ def _say_all_cached(
             return False
         reports.append(report)
     for (manifest, _), report in zip(jobs, reports, strict=True):
-        _show_report(report, f"{manifest.corpus} {report.folder.parent.name}")
+        show_report(report, f"{manifest.corpus} {report.folder.parent.name}")
     return True
 
 
@@ -243,16 +240,16 @@ def _what_stops_all(
     Empty if any can: what stops the others is then said when their turn comes, but for a disk that cannot
     hold them all, which is said now.
     """
-    from ser_cache.extraction import choose_folder, demand_root, plan
+    from ser_cache.extraction import demand_root
 
     reasons: dict[str, CacheError | SettingsError] = {}
     needed, free = 0, 0
     for manifest, root in jobs:
         try:
-            folder = choose_folder(where.cache, manifest.corpus, outline, options)
-            planned = plan(outline, manifest.utterances, folder, options)
+            planned = _plan_of(manifest, outline, options, where)
             if planned.todo:
                 demand_root(root, manifest.corpus)
+            if planned.todo or planned.superseded:
                 planned.require_writable(lock=options.lock)
                 planned.require_space()
         except (CacheError, SettingsError) as error:
@@ -269,6 +266,17 @@ def _what_stops_all(
     return {}
 
 
+def _plan_of(
+    manifest: Manifest, outline: Outlined, options: ExtractionOptions, where: settings.Locations
+) -> ExtractionPlan:
+    from ser_cache.extraction import choose_folder, plan
+    from ser_cache.store import naming_the_writer
+
+    folder = choose_folder(where.cache, manifest.corpus, outline, options)
+    with naming_the_writer(folder, enabled=options.lock):
+        return plan(outline, manifest.utterances, folder, options)
+
+
 def _raise_of(errors: Mapping[str, CacheError | SettingsError]) -> Callable[[Job], int]:
     def raise_error(job: Job) -> int:
         raise errors[job[0].corpus]
@@ -276,134 +284,19 @@ def _raise_of(errors: Mapping[str, CacheError | SettingsError]) -> Callable[[Job
     return raise_error
 
 
-@dataclass
-class CorpusExtraction:
-    """One model over several corpora.
-
-    Attributes:
-        extractor: the model.
-        options: how to extract and store.
-        where: where things live.
-        auto: whether the precision is that of what is cached, or else the one to be found by measuring.
-        measured: the one found; "" until then.
-        say: where the line about what was done goes; to stderr where it is not the command's own result.
-    """
-
-    extractor: Extractor
-    options: ExtractionOptions
-    where: settings.Locations
-    auto: bool
-    measured: str = ""
-    say: Callable[[str], None] = screen.say
-
-    def one(self, manifest: Manifest, root: Path) -> int:
-        """Extract one corpus, and return the exit status: 3 where utterances failed, which are listed."""
-        from ser_cache.extraction import Progress, choose_folder, extract
-        from ser_cache.extractor import PRECISION
-        from ser_cache.mfcc import MfccExtractor
-
-        identity = dict(self.extractor.identity)
-        if self.auto:
-            del identity[PRECISION]
-        folder = choose_folder(self.where.cache, manifest.corpus, self.extractor, self.options, identity)
-        extractor = self._at_precision(folder, manifest, root)
-        if isinstance(extractor, MfccExtractor) and extractor.caution:
-            screen.note(f"note: {folder.parent.name}: {extractor.caution}.")
-        started = monotonic()
-        label = f"{manifest.corpus} {folder.parent.name}"
-        with screen.bar(label, len(manifest)) as bar:
-
-            def show(progress: Progress) -> None:
-                speed = progress.seconds / max(monotonic() - started, 1e-9)
-                bar.restate(progress.utterances, progress.total, f"{speed:.1f} s audio/s")
-
-            try:
-                report = extract(extractor, manifest.utterances, root, folder, self.options, show)
-            except KeyboardInterrupt:
-                interruption.leaves(_what_is_kept(extractor, self.options, manifest, folder))
-                raise
-        _show_report(report, label, self.say)
-        if report.failed:
-            screen.list_failures(report.failed, folder / "failures.csv")
-            return 3
-        return 0
-
-    def _at_precision(self, folder: Path, manifest: Manifest, root: Path) -> Extractor:
-        """The model in the precision of what is cached; where nothing is, in one that is measured once."""
-        if not self.auto:
-            return self.extractor
-        from ser_cache.extraction import precision, wanted_fingerprint
-
-        cached = precision.cached_precision(folder)
-        if cached is None and not self.measured:
-            wanted = wanted_fingerprint(self.extractor, self.options, self.extractor.identity)
-            screen.busy("measuring the precisions")
-            choice = precision.choose_precision(self.extractor, manifest.utterances, root, wanted)
-            screen.note(_reasons(choice, str(wanted.storage["codec"])))
-            self.measured = choice.precision
-        return self.extractor.at_precision(cached or self.measured)
-
-
-def _what_is_kept(extractor: Extractor, options: ExtractionOptions, manifest: Manifest, folder: Path) -> str:
-    """How much of a corpus is in the cache, as the next extraction will find it."""
-    from ser_cache.extraction import plan
-
-    whose = f"{manifest.corpus} {folder.parent.name}"
-    try:
-        kept = plan(extractor, manifest.utterances, folder, options, extractor.identity).reused
-    except (SerCacheError, OSError):
-        return f"finished utterances of {whose} are kept: {interruption.GO_ON}"
-    if not kept:
-        return f"no utterance of {whose} was finished"
-    return f"{kept:,} of {screen.count(len(manifest), 'utterance')} of {whose} are kept: {interruption.GO_ON}"
-
-
-def _reasons(choice: PrecisionChoice, codec: str) -> str:
-    """The chosen precision in a line, with what was measured."""
-    from ser_cache.extraction.precision import LEAST_GAIN, SAMPLE_CLIPS
-
-    beside = [
-        f"{one.precision} about {one.speed:.1f} times as fast, with an error of {one.error:.2%} beside "
-        f"{one.storage_error:.2%} from storing {codec} (worst layer: {one.layer})"
-        for one in choice.measured
-    ]
-    tried = f"; measured on {SAMPLE_CLIPS} clips: {'; '.join(beside)}" if beside else ""
-    chosen = f"computing in {choice.precision}{tried}"
-    refused = [one for one in choice.measured if one.speed >= LEAST_GAIN and not one.accurate]
-    if not refused:
-        return chosen
-    fastest = max(refused, key=lambda one: one.speed)
-    return f"{chosen}. To compute in it nevertheless: --precision {fastest.precision}"
-
-
-def _show_report(report: ExtractionReport, label: str, say: Callable[[str], None] = screen.say) -> None:
-    if not report.done:
-        say(f"{label}: nothing new; {report.reused:,} utterances were cached already in {report.folder}")
-        return
-    speed = report.seconds / max(report.wall_seconds, 1e-9)
-    say(
-        f"{label}: {screen.count(report.done, 'utterance')} extracted, {report.reused:,} reused; "
-        f"{report.seconds:,.0f} s of audio in {report.wall_seconds:,.1f} s ({speed:.1f} s audio/s); "
-        f"{report.folder}"
-    )
-
-
 def _show_plans(
     outline: Outlined, options: ExtractionOptions, where: settings.Locations, jobs: Sequence[Job]
 ) -> None:
-    from ser_cache.extraction import choose_folder, plan
-
     rows, needed, free, begun = [], 0, 0, False
     for manifest, _ in jobs:
-        folder = choose_folder(where.cache, manifest.corpus, outline, options)
-        planned = plan(outline, manifest.utterances, folder, options)
+        planned = _plan_of(manifest, outline, options, where)
         needed, free = needed + planned.bytes, planned.free
         reserved = any(part.new_rows is None for part in planned.parts)
         begun |= reserved
         rows.append(
             (
                 manifest.corpus,
-                str(folder),
+                str(planned.folder),
                 f"{len(planned.todo):,}",
                 f"{planned.reused:,}",
                 f"{planned.frames:,}",

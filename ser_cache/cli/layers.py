@@ -10,7 +10,7 @@ import click
 
 from ser_cache import settings
 from ser_cache.cli import screen
-from ser_cache.cli.options import FILE, where_things_live
+from ser_cache.cli.options import OUTPUT_FILE, where_things_live
 from ser_cache.errors import ManifestError, ResultsError, UnknownNameError
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ _BAR = 24
 @click.option(
     "--score", default="macro_f1", show_default=True, metavar="|".join(SCORES), help="Of each layer alone."
 )
-@click.option("--plot", type=FILE, help="Draw it as well: FILE.png, .pdf or .svg (needs matplotlib).")
+@click.option("--plot", type=OUTPUT_FILE, help="Draw it as well: FILE.png, .pdf or .svg (needs matplotlib).")
 @where_things_live("manifests", "cache", "runs")
 def layers(
     models: tuple[str, ...],

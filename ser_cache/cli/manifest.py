@@ -60,9 +60,11 @@ def manifest(
     stays as it is. Every file is decoded, for its true length and a hash. Files that cannot be read are left
     out, listed, and named in failures/<corpus>.csv; the exit status is then 3.
 
+    Without ROOT, the folder given last is taken.
+
     --check says of a download which files are as published, changed, missing or extra (cremad, emodb, emovo,
-    ravdess); without ROOT it takes the folder given last. The exit status is 3 unless all are as good as
-    published.
+    ravdess). The exit status is 0 if all are as good as published, or if all were converted (to FLAC, to
+    16 kHz) and names and lengths agree, which is all that can be compared then; otherwise it is 3.
     """
     from ser_cache.corpora import CORPORA
     from ser_cache.importing import prepare
@@ -79,7 +81,7 @@ def manifest(
         settings.demand_writable(where.manifests, "--manifests")
     if listed:
         return _write_ready(where, corpus)
-    root = root or _known_root(where, corpus, check)
+    root = root or _known_root(where, corpus)
     if check:
         return check_download(corpus, root, jobs, verbose)
     if table is None and pattern is None and corpus not in CORPORA:
@@ -97,19 +99,24 @@ def manifest(
     return _report_failures(where, corpus, {failure.path: failure.reason for failure in imported.failures})
 
 
-def _known_root(where: settings.Locations, corpus: str, check: bool) -> Path:
-    """The folder to check when none was given: the one given last.
+def _known_root(where: settings.Locations, corpus: str) -> Path:
+    """The folder when none was given: the one given last.
 
     Raises:
-        SettingsError: there is none, or it is not for a check.
+        SettingsError: there is none.
     """
-    if check and (root := root_of(where, corpus)):
+    if root := root_of(where, corpus):
+        screen.note(f"the audio of {corpus} is taken from {root}, the folder given last")
         return root
+    from ser_cache.corpora import CORPORA
     from ser_cache.official import ready_corpora
 
-    ready = corpus in ready_corpora() and not check
-    hint = f" Or, without any audio: ser manifest {corpus} --listed" if ready else ""
-    raise SettingsError(f"give ROOT, the folder that holds the audio of {corpus}.{hint}")
+    hints = []
+    if corpus in CORPORA:
+        hints.append(f" Where it is had: ser corpora --how {corpus}.")
+    if corpus in ready_corpora():
+        hints.append(f" Without any audio: ser manifest {corpus} --listed.")
+    raise SettingsError(f"give ROOT, the folder that holds the audio of {corpus}.{''.join(hints)}")
 
 
 def _write_ready(where: settings.Locations, corpus: str) -> int:
@@ -190,6 +197,7 @@ def _move_root(where: settings.Locations, corpus: str, root: Path) -> int:
     """Take a folder as the root of a manifest that is there already, and compare the files."""
     from ser_cache.audio import read
     from ser_cache.corpora import audio_files, demand_folder, known_corpus
+    from ser_cache.importing import describe_root
     from ser_cache.manifest import list_manifests, path_of, read_manifest
 
     paths = list_manifests(where.manifests)
@@ -209,8 +217,11 @@ def _move_root(where: settings.Locations, corpus: str, root: Path) -> int:
                 different[utterance.path] = str(error)
             bar.update(done)
     if len(different) == len(made):
+        elsewhere = describe_root(root, [utterance.path for utterance in made.utterances])
         raise SettingsError(
-            f"{root} holds none of the {len(made):,} files of {paths[corpus]}; name another folder."
+            f"{paths[corpus]}: {elsewhere}"
+            if elsewhere
+            else f"{root} holds none of the {len(made):,} files of {paths[corpus]}; name another folder."
         )
     settings.remember_root(where.manifests, corpus, root)
     screen.say(f"{paths[corpus]}: {len(made) - len(different):,} of {len(made):,} files are below {root}")
@@ -242,7 +253,8 @@ def _list(corpus: str, root: Path, table: Path | None, pattern: str | None, labe
 def _show(imported: Import, path: Path, complete: bool) -> None:
     from ser_cache.audio import SHORTEST_SPEECH
     from ser_cache.corpora import CORPORA
-    from ser_cache.importing import about_left_out, describe_leak, differences, length_leaks
+    from ser_cache.importing import about_left_out, differences
+    from ser_cache.length_leaks import describe_leak, length_leaks
     from ser_cache.manifest import CANONICAL_EMOTIONS
 
     made = imported.manifest

@@ -118,7 +118,7 @@ def extract_if_missing(where: settings.Locations, job: FeatureJob) -> int:
     """
     if job.root is None:
         return 0
-    from ser_cache.cli.extract import CorpusExtraction
+    from ser_cache.cli.extracting import CorpusExtraction
     from ser_cache.extraction import ExtractionOptions
     from ser_cache.mfcc import MfccExtractor, mfcc_options
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import os
+import shlex
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -10,7 +12,7 @@ import click
 
 from ser_cache import settings
 from ser_cache.cli import screen
-from ser_cache.errors import SettingsError, UnknownNameError
+from ser_cache.errors import ManifestError, SettingsError, UnknownNameError
 
 if TYPE_CHECKING:
     from ser_cache.manifest import Manifest
@@ -19,6 +21,47 @@ if TYPE_CHECKING:
 Command = TypeVar("Command", bound=Callable[..., Any])
 FOLDER = click.Path(path_type=Path)
 FILE = click.Path(path_type=Path, dir_okay=False)
+PASSED_OVER = f"{__name__}.passed_over"
+"""In the meta of click's context where a manifest could not be read, and the command went on without it."""
+
+
+class OutputFile(click.Path):
+    """A file to be written, refused before any work is done where it cannot be.
+
+    The folder must be there: one that is made silently is where a slip of the hand ends, with the file.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path, dir_okay=False, writable=True)
+
+    def convert(
+        self,
+        value: Any,  # noqa: ANN401 - click's own signature
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> Path:
+        """The path that was typed.
+
+        Raises:
+            click.BadParameter: it names a folder, or a file in one that is not there or cannot be written to.
+        """
+        path = Path(os.fsdecode(super().convert(value, param, ctx)))
+        if str(value).endswith("/"):
+            self.fail(f"{value} names a folder; add the name of the file.", param, ctx)
+        folder = path.parent
+        if not folder.is_dir():
+            hint = (
+                "the shell leaves ~ as it is behind an = sign: put a space there."
+                if folder.parts[:1] == ("~",)
+                else f"make it first (mkdir -p {shlex.quote(str(folder))})."
+            )
+            self.fail(f"there is no folder {folder} for {path.name}; {hint}", param, ctx)
+        if not os.access(folder, os.W_OK | os.X_OK):
+            self.fail(f"nothing can be written to the folder {folder}; name another.", param, ctx)
+        return path
+
+
+OUTPUT_FILE = OutputFile()
 
 
 def where_things_live(*names: str) -> Callable[[Command], Command]:
@@ -44,12 +87,12 @@ def given_places(manifests: Path | None, cache: Path | None) -> list[str]:
 
 
 def chosen_manifests(where: Locations, corpora: Sequence[str]) -> list[Manifest]:
-    """The named manifests, or all of them when none is named.
+    """The named manifests, or all of them when none is named; then, one that cannot be read is passed over.
 
     Raises:
         UnknownNameError: a named corpus has no manifest.
         SettingsError: there are no manifests at all.
-        ManifestError: one cannot be read.
+        ManifestError: a named one cannot be read, or none can.
     """
     from ser_cache.manifest import list_manifests, read_manifest
 
@@ -61,9 +104,34 @@ def chosen_manifests(where: Locations, corpora: Sequence[str]) -> list[Manifest]
         raise SettingsError(
             f"there are no manifests in {where.manifests}; begin with: ser manifest CORPUS ROOT"
         )
-    found = [read_manifest(paths[name]) for name in dict.fromkeys(corpora) or paths]
+    if corpora:
+        found = [read_manifest(paths[name]) for name in dict.fromkeys(corpora)]
+    elif len(paths) == 1:
+        found = [*map(read_manifest, paths.values())]
+    else:
+        found = [*readable_manifests(paths).values()]
+        if not found:
+            raise ManifestError(f"no manifest in {where.manifests} can be read; see above.")
     for manifest in found:
         _doubt_emotions(manifest)
+    return found
+
+
+def readable_manifests(paths: Mapping[str, Path]) -> dict[str, Manifest]:
+    """Those of some manifests that can be read, by corpus.
+
+    The others are named, and the command's exit status is at least 3: one damaged file must neither stop what
+    was asked of all, nor be missing from it without a word.
+    """
+    from ser_cache.manifest import read_manifest
+
+    found = {}
+    for name, path in paths.items():
+        try:
+            found[name] = read_manifest(path)
+        except ManifestError as error:
+            screen.note(f"skipped: {error}")
+            click.get_current_context().meta[PASSED_OVER] = True
     return found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -121,26 +122,79 @@ def _header(report: PredictionReport) -> list[str]:
 
 def _show_table(report: PredictionReport) -> None:
     for line in _header(report):
-        screen.say(line)
+        screen.say_folded(line)
     if not report.predictions:
         return
     screen.say("")
+    files = [str(one.path) for one in report.predictions]
+    title, (columns, rows) = "Predictions: class probabilities in percent", _whole(report, files)
+    if not screen.fits(columns, rows):
+        folder, files = _below_a_folder(files)
+        if folder:
+            screen.say(f"files in {folder}:\n")  # not folded: it must be possible to copy it
+        columns, rows = _whole(report, files)
+    short = not screen.fits(columns, rows)
+    if short:  # names that can be read are worth more than the probabilities of every class
+        title, (columns, rows) = (
+            "Predictions: the likeliest class and the next, percent",
+            _short(report, files),
+        )
+    screen.table(title, columns, rows)
+    if short:
+        screen.say_folded("every class: in a wider terminal, or with --format csv")
+    if report.models > 1:
+        screen.say_folded(
+            f"mean of {report.models} models; agree: percent of the models that chose the emotion"
+        )
+
+
+_Cells = tuple[dict[str, str], list[tuple[str, ...]]]
+"""Columns and rows of a table."""
+
+
+def _whole(report: PredictionReport, files: Sequence[str]) -> _Cells:
+    """A column for each class."""
+    columns = {"file": "fold", "emotion": "left"} | dict.fromkeys(report.run.config.classes, "right")
+    further, cells = _agreement_and_note(report)
+    rows = [
+        (file, one.emotion, *(f"{100 * score:.1f}" for score in one.scores), *more)
+        for file, one, more in zip(files, report.predictions, cells, strict=True)
+    ]
+    return columns | further, rows
+
+
+def _short(report: PredictionReport, files: Sequence[str]) -> _Cells:
+    """The likeliest class and the next."""
     classes = report.run.config.classes
-    columns = {"file": "fold", "emotion": "left"} | dict.fromkeys(classes, "right")
-    several = report.models > 1
-    if several:
-        columns["agree"] = "right"
-    doubtful = any(one.doubt for one in report.predictions)
-    if doubtful:
-        columns["note"] = "left"
+    columns = {"file": "fold", "emotion": "left", "percent": "right", "next": "left"}
+    further, cells = _agreement_and_note(report)
     rows = []
-    for one in report.predictions:
-        scores = [f"{100 * score:.1f}" for score in one.scores]
-        agreement = [f"{100 * one.agreement:.0f}"] * several
-        rows.append((str(one.path), one.emotion, *scores, *agreement, *([one.doubt] * doubtful)))
-    screen.table("Predictions: class probabilities in percent", columns, rows)
-    if several:
-        screen.say(f"mean of {report.models} models; agree: percent of the models that chose the emotion")
+    for file, one, more in zip(files, report.predictions, cells, strict=True):
+        first, second = (-one.scores).argsort(kind="stable")[:2].tolist()
+        then = f"{classes[second]} {100 * one.scores[second]:.1f}"
+        rows.append((file, one.emotion, f"{100 * one.scores[first]:.1f}", then, *more))
+    return columns | further, rows
+
+
+def _agreement_and_note(report: PredictionReport) -> _Cells:
+    """The last columns: of several models how many agree, and a note where any file needs one."""
+    several, doubtful = report.models > 1, any(one.doubt for one in report.predictions)
+    columns = ({"agree": "right"} if several else {}) | ({"note": "left"} if doubtful else {})
+    rows = [
+        (*[f"{100 * one.agreement:.0f}"] * several, *[one.doubt] * doubtful) for one in report.predictions
+    ]
+    return columns, rows
+
+
+def _below_a_folder(files: Sequence[str]) -> tuple[str, list[str]]:
+    """The folder that all files are in, and their paths below it; "" and the paths where there is none."""
+    try:
+        folder = os.path.commonpath([Path(file).parent for file in files])
+    except ValueError:  # some are given from the root on, and some are not
+        folder = ""
+    if not folder:
+        return "", list(files)
+    return folder, [os.path.relpath(file, folder) for file in files]
 
 
 def _note_doubts(report: PredictionReport) -> None:

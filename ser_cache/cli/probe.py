@@ -249,6 +249,6 @@ def _probe_one(
         options = fitting(options, features, named, layers)
 
         def show(progress: Progress) -> None:
-            bar.restate(progress.done, progress.total, f"{progress.heads}, fold {progress.fold}")
+            bar.restate(progress.done, progress.total, f"fold {progress.fold}, {progress.heads}")
 
         return probe(features, manifest, options, where.runs, show)

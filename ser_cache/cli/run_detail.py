@@ -131,7 +131,7 @@ def _show_scores(run: Run) -> None:
     screen.say(f"macro F1 over {run.metrics.get('macro_f1_over', 'all classes')}")
     interval = run.metrics["interval"]
     method = f"interval: {interval['method']}" if "method" in interval else "interval"
-    screen.say(summary.no_interval or f"{method}, of {screen.count(summary.speakers, 'speaker')}")
+    screen.say_folded(summary.no_interval or f"{method}, of {screen.count(summary.speakers, 'speaker')}")
     screen.say("")
 
 
@@ -150,13 +150,18 @@ def _show_classes(run: Run) -> None:
 
 def _show_confusion(run: Run) -> None:
     classes, seeds = run.config.classes, len(run.config.seeds)
-    rows = []
+    shares, counted = [], []
     for name, counts in zip(classes, run.metrics["confusion"], strict=True):
         total = sum(counts)
-        rows.append((name, *(f"{_share(count, total)} ({count:,})" for count in counts)))
+        shares.append((name, *(_share(count, total) for count in counts)))
+        counted.append((name, *(f"{_share(count, total)} ({count:,})" for count in counts)))
     columns = {"truth": "left"} | dict.fromkeys(classes, "right")
     over = f"; counts are over {seeds} seeds" if seeds > 1 else ""
-    screen.table(f"Confusion: percent of each row's truth that was taken for (count){over}", columns, rows)
+    title = "Confusion: percent of each row's truth that was taken for"
+    if screen.fits(columns, counted):
+        screen.table(f"{title} (count){over}", columns, counted)
+    else:  # the counts are what a narrow terminal can do without: their sums stand in the table above
+        screen.table(f"{title}; counts: --format json", columns, shares)
 
 
 def _share(count: int, total: int) -> str:
@@ -222,14 +227,14 @@ def _show_training(run: Run) -> None:
     environment, seconds = run.environment, run.environment.get("seconds")
     took = f"; {seconds:,.1f} s" if isinstance(seconds, int | float) else ""
     device = " ".join(str(environment[key]) for key in ("device", "device_name") if key in environment)
-    screen.say(f"training    {_trained(run)}{took}{' on ' + device if device else ''}")
+    screen.say_field("training", f"{_trained(run)}{took}{' on ' + device if device else ''}")
     versions = {
         key: environment[key]
         for key in ("ser_cache", "torch", "scikit_learn", "numpy", "python")
         if key in environment
     }
     if versions:
-        screen.say(f"versions    {_settings(versions)}")
+        screen.say_field("versions", _settings(versions))
     if "written" in environment:
         screen.say(f"written     {environment['written']}")
     screen.say(f"predictions {run.folder / 'predictions.csv'}")

@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ser_cache.cli.run_table import INTERVAL, STALE, RunTable
+from ser_cache.cli.run_table import INTERVAL, RunTable
 
 if TYPE_CHECKING:
     from ser_cache.results.query import Record
@@ -86,7 +86,8 @@ def as_latex(table: RunTable, score: str) -> str:
 
 def _note(table: RunTable, score: str) -> str:
     note = _NOTE.format(score=score)
-    return f"{note} {STALE[0].upper()}{STALE[1:]}." if table.marks_stale else note
+    legend = table.stale_legend()
+    return f"{note} {legend[0].upper()}{legend[1:]}." if legend else note
 
 
 def _cell(value: object) -> object:

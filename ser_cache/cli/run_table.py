@@ -5,16 +5,15 @@ Scores are in percent with the standard deviation over seeds; the interval is ov
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ser_cache.cli import screen
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from ser_cache.results import Run, RunSummary
+    from ser_cache.results.query import Stale
     from ser_cache.statistics import Spread
 
 SCORES = {"ua": "UA", "wa": "WA", "macro_f1": "macro F1", "weighted_f1": "weighted F1"}
@@ -22,7 +21,7 @@ SCORES = {"ua": "UA", "wa": "WA", "macro_f1": "macro F1", "weighted_f1": "weight
 INTERVAL = "95% CI"
 _NARROW = {"weighted F1": "w. F1"}
 """Headings that are wider than what stands below them; a terminal has no columns to spare."""
-_FOLDING = {"corpus", "emotions", "backbone", "split", "protocol"}
+_FOLDING = {"corpus", "emotions", "backbone", "split", "protocol", "stale"}
 _NUMBERS = {*SCORES.values(), INTERVAL, "seeds", "folds"}
 COLUMNS = {
     "corpus": "fold",
@@ -37,7 +36,8 @@ COLUMNS = {
 """Of `ser probe`: heading -> how it gives way in a narrow terminal."""
 PERCENT = "percent; mean over seeds ± standard deviation where there are several"
 NAMES = "UA: unweighted accuracy (mean recall), WA: accuracy, w. F1: weighted F1"
-STALE = "stale: a newer run of the same choices is on other data (labels, audio, features)"
+SPARE = ("w. F1", "WA", "seeds", "folds", "UA", INTERVAL)
+"""Columns that a narrow terminal does without, the first first; what tells runs apart stays."""
 
 
 @dataclass(frozen=True)
@@ -49,12 +49,14 @@ class RunTable:
         rows: one string per heading.
         shared: heading -> the value of every row.
         names: the runs' whole names, one a row.
+        stale: the reasons that any of the runs is stale for.
     """
 
     headings: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     shared: dict[str, str]
     names: tuple[str, ...]
+    stale: tuple[str, ...] = ()
 
     def columns(self) -> dict[str, str]:
         """Headings for a terminal -> how each gives way in a narrow one."""
@@ -77,19 +79,25 @@ class RunTable:
             for heading, value in self.shared.items()
         )
 
-    @property
-    def marks_stale(self) -> bool:
-        """Whether any row is of a stale run."""
-        return "stale" in (*self.headings, *self.shared)
+    def stale_legend(self) -> str:
+        """What the reasons mean, as a line; empty without any."""
+        if not self.stale:
+            return ""
+        from ser_cache.results.query import REPLACED
+        from ser_cache.staleness import REASONS
+
+        told = {REPLACED: "a newer run of the same choices is on other data"}
+        told |= {name: f"since the run, {text}" for name, text in REASONS.items()}
+        return f"stale: {'; '.join(f'{name}: {told[name]}' for name in self.stale)}"
 
 
-def table_of(runs: Sequence[Run], score: str = "macro_f1", stale: Collection[Path] = ()) -> RunTable:
+def table_of(runs: Sequence[Run], score: str = "macro_f1", stale: Stale | None = None) -> RunTable:
     """Lay runs out.
 
     Args:
         runs: in the order of the rows.
         score: the one that the interval is of, which stands beside it.
-        stale: folders of the runs that have a newer one of the same choices on other data.
+        stale: the stale runs, with the reasons.
     """
     from ser_cache.cross_corpus import KIND
     from ser_cache.emotions import emotions_text
@@ -98,6 +106,7 @@ def table_of(runs: Sequence[Run], score: str = "macro_f1", stale: Collection[Pat
     from ser_cache.results.query import layers_text, protocol_name, split_text
 
     digits = short_digits(run.folder.name for run in runs)
+    reasons = {run.folder: (stale or {}).get(run.folder, ()) for run in runs}
     about: dict[str, Callable[[Run], str]] = {
         "run": lambda run: digits[run.folder.name],
         "corpus": lambda run: run.config.corpus,
@@ -109,7 +118,7 @@ def table_of(runs: Sequence[Run], score: str = "macro_f1", stale: Collection[Pat
         "protocol": protocol_name,
         "seeds": lambda run: str(len(run.config.seeds)),
         "folds": lambda run: str(len(run.metrics["folds"])),
-        "stale": lambda run: "yes" if run.folder in stale else "",
+        "stale": lambda run: ", ".join(reasons[run.folder]),
     }
     cells = {heading: [text(run) for run in runs] for heading, text in about.items()}
     for heading in ("stale", "emotions"):  # which few runs have
@@ -142,6 +151,7 @@ def table_of(runs: Sequence[Run], score: str = "macro_f1", stale: Collection[Pat
         rows=tuple(zip(*kept.values(), strict=True)),
         shared=shared,
         names=tuple(run.folder.name for run in runs),
+        stale=tuple(sorted({reason for found in reasons.values() for reason in found})),
     )
 
 
@@ -154,10 +164,17 @@ def show_runs(table: RunTable, title: str, score: str = "macro_f1") -> None:
         score: the one that the interval is of.
     """
     in_common = table.in_common()
-    screen.table(f"{title}: {in_common}" if in_common else title, table.columns(), table.rows)
-    screen.say(f"{PERCENT}\n{_interval_of(score)}\n{NAMES}")
-    if table.marks_stale:
-        screen.say(STALE)
+    screen.table(f"{title}: {in_common}" if in_common else title, table.columns(), table.rows, _spare(score))
+    for line in (PERCENT, _interval_of(score), NAMES):
+        screen.say_folded(line)
+    if legend := table.stale_legend():
+        screen.say_folded(legend)
+
+
+def _spare(score: str) -> list[str]:
+    """Columns to do without in a narrow terminal, but for the score that is asked for."""
+    heading = SCORES[score]
+    return [name for name in SPARE if name != _NARROW.get(heading, heading)]
 
 
 def show_summaries(summaries: Sequence[RunSummary], title: str) -> None:
@@ -175,10 +192,11 @@ def show_summaries(summaries: Sequence[RunSummary], title: str) -> None:
         (*place, *([layers[number]] if layers else []), *(values[number] for values in score_cells.values()))
         for number, place in enumerate(places)
     ]
-    screen.table(title, columns, rows)
+    screen.table(title, columns, rows, _spare("macro_f1"))
     seeds = {summary.seeds for summary in summaries}
     over = f"{screen.count(seeds.pop(), 'seed')}; " if len(seeds) == 1 else ""
-    screen.say(f"{over}{PERCENT}\n{_interval_of('macro_f1')}\n{NAMES}")
+    for line in (f"{over}{PERCENT}", _interval_of("macro_f1"), NAMES):
+        screen.say_folded(line)
     notes: dict[str, list[str]] = {}
     for summary in summaries:
         for line in filter(None, (*summary.warnings, summary.no_interval)):

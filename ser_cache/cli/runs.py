@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,23 +12,27 @@ import click
 from ser_cache import settings
 from ser_cache.cli import screen
 from ser_cache.cli.delivery import as_json, deliver, delivery_options, shape_of
-from ser_cache.cli.options import FILE, where_things_live
+from ser_cache.cli.emotion_options import chosen_emotions
+from ser_cache.cli.options import OUTPUT_FILE, where_things_live
 from ser_cache.cli.run_detail import detail_record, show_run
 from ser_cache.cli.run_formats import as_csv, as_latex, as_markdown
 from ser_cache.cli.run_table import SCORES, percent, show_runs, table_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Sequence
 
     from ser_cache.results import Run
-    from ser_cache.results.query import Record, Wanted
+    from ser_cache.results.query import Listing, Record, Stale, Wanted
 
 FORMATS = ("table", "csv", "json", "markdown", "latex")
 SOME_FAILED = 3
 
 
 @click.command(
-    epilog="Example: ser runs --corpus emovo --sort macro-f1",
+    epilog="""\b
+    Example: ser runs --corpus emovo --split loso --sort macro-f1
+             ser runs dee348 --plot confusion.pdf
+             ser runs --matrix --head linear""",
     short_help="Find trained runs, and compare them.",
 )
 @click.argument("run", required=False)
@@ -37,23 +43,40 @@ SOME_FAILED = 3
 @click.option("--head", "heads", multiple=True, help="Repeatable [default: all].")
 @click.option("--protocol", "protocols", multiple=True, help="Repeatable [default: all].")
 @click.option(
+    "--split",
+    "splits",
+    multiple=True,
+    metavar="KIND|RATIOS|TEXT",
+    help="loso, folds, speaker ...; 70/10/20; or as the table has it, '5 folds'; repeatable [default: all].",
+)
+@click.option(
+    "--emotions",
+    metavar="LIST|FILE.toml",
+    help="Only runs with these classes, written as for `ser probe` [default: all].",
+)
+@click.option(
     "--layer", "layers", multiple=True, type=int, help="Fed to the head; repeatable [default: all]."
 )
 @click.option(
     "--stale/--no-stale",
     default=None,
-    help="Only runs that a newer one on other data replaces, or all but those [default: all].",
+    help="Only runs that are replaced by a newer one, or whose manifest or features have changed since; or "
+    "all but those [default: all].",
 )
 @click.option("--sort", "key", default="", help="A column of any format; scores best first [default: names].")
 @click.option("--reverse", is_flag=True, help="The other way round.")
 @click.option(
     "--plot",
-    type=FILE,
+    type=OUTPUT_FILE,
     help="Of one RUN: draw its confusion matrix, FILE.png, .pdf or .svg (needs matplotlib).",
 )
-@click.option("--matrix", is_flag=True, help="Trained on (rows) by tested on (columns), a table of scores.")
+@click.option(
+    "--matrix",
+    is_flag=True,
+    help="Trained on (rows) by tested on (columns): a table of scores for each head, protocol, split ...",
+)
 @delivery_options(FORMATS)
-@where_things_live("runs")
+@where_things_live("manifests", "cache", "runs")
 def runs(
     run: str | None,
     corpora: tuple[str, ...],
@@ -62,6 +85,8 @@ def runs(
     models: tuple[str, ...],
     heads: tuple[str, ...],
     protocols: tuple[str, ...],
+    splits: tuple[str, ...],
+    emotions: str | None,
     layers: tuple[int, ...],
     stale: bool | None,
     key: str,
@@ -70,20 +95,25 @@ def runs(
     matrix: bool,
     shape: str | None,
     output: Path | None,
+    manifests: Path | None,
+    cache: Path | None,
     runs: Path | None,
 ) -> int:
     """List trained runs, one row each, or show one RUN in detail.
 
     RUN is a run's name, its beginning, the digits that the table shows, or a folder. CSV and JSON hold
     everything that is known of each run, in fractions from 0 to 1; the other formats show the scores in
-    percent. The confidence interval is that of the score sorted by, else of macro F1. Where labels, audio,
-    features or splits have changed and a run was repeated, both are listed, the older as stale. With --format
-    json, one RUN gives all of its metrics. --matrix shows macro F1, or the score sorted by.
+    percent. The confidence interval is that of the score sorted by, else of macro F1. A run is marked as
+    stale where a newer one of the same choices is on other data, and where its manifest or its cached
+    features have changed since. With --format json, one RUN gives all of its metrics. --matrix shows macro
+    F1, or the score sorted by; runs that differ in anything but their corpora are in tables of their own.
     """
     from ser_cache.results.query import Wanted
 
-    folder = settings.locate(runs=runs).runs
-    wanted = Wanted(corpora, models, heads, protocols, layers, stale, train, test)
+    where = settings.locate(manifests, cache, runs)
+    wanted = Wanted(
+        corpora, models, heads, protocols, layers, stale, train, test, splits, chosen_emotions(emotions)
+    )
     shape = shape_of(shape, output, FORMATS)
     if plot is not None:
         if run is None:
@@ -99,28 +129,48 @@ def runs(
     if matrix and reverse:
         raise click.UsageError("--matrix has no order to reverse: leave out --reverse.")
     if matrix:
-        return _matrix(folder, wanted, key)
+        return _matrix(where, wanted, key)
     if run is None:
-        return _list(folder, wanted, key, shape, output, reverse=reverse)
+        return _list(where, wanted, key, shape, output, reverse=reverse)
     if wanted != Wanted() or key or reverse:
         raise click.UsageError("RUN names one run; filters and --sort are for the list of all.")
-    return _show(folder, run, shape, output, plot)
+    return _show(where, run, shape, output, plot)
 
 
-def _show(folder: Path, text: str, shape: str, output: Path | None, plot: Path | None) -> int:
+def _show(where: settings.Locations, text: str, shape: str, output: Path | None, plot: Path | None) -> int:
     """One run in detail."""
     from ser_cache.results import find_run
 
     if shape not in ("table", "json"):
         raise click.UsageError(f"one run is shown as table or json, not as {shape}.")
-    found = find_run(folder, text)
+    found = find_run(where.runs, text)
+    reasons = _why_stale(where, found)
     if shape == "json":
-        deliver(as_json(detail_record(found)), output, "1 run")
+        deliver(as_json(detail_record(found) | {"stale_because": [*reasons]}), output, "1 run")
     else:
         show_run(found)
+        if reasons:
+            screen.say_folded(f"STALE: {'; '.join(reasons.values())}")
     if plot is not None:
         _draw(found, plot)
     return 0
+
+
+def _why_stale(where: settings.Locations, run: Run) -> dict[str, str]:
+    """Why one run is stale, each reason with what it means; empty where it is not."""
+    from ser_cache.errors import ResultsError
+    from ser_cache.results import list_runs, read_run, stale_runs
+    from ser_cache.results.query import REPLACED
+    from ser_cache.staleness import REASONS, Present, stale_now
+
+    beside = [run]
+    for path in list_runs(run.folder.parent):
+        if path.name.startswith(run.config.prefix) and path.name != run.folder.name:
+            with suppress(ResultsError):  # a damaged neighbour is named in the list
+                beside.append(read_run(path))
+    replaced = {REPLACED: "a newer run of the same choices is on other data"}
+    found = stale_now([run], Present(where.manifests, where.cache)).get(run.folder, ())
+    return (replaced if run.folder in stale_runs(beside) else {}) | {name: REASONS[name] for name in found}
 
 
 def _draw(run: Run, plot: Path) -> None:
@@ -141,34 +191,63 @@ def _draw(run: Run, plot: Path) -> None:
     screen.note(f"figure: {plot}")
 
 
-def _list(folder: Path, wanted: Wanted, key: str, shape: str, output: Path | None, *, reverse: bool) -> int:
+def _list(
+    where: settings.Locations, wanted: Wanted, key: str, shape: str, output: Path | None, *, reverse: bool
+) -> int:
     """All runs that are wanted, then the ones that could not be read."""
-    from ser_cache.results.query import read_all, select, sort_runs
+    from ser_cache.results.query import select, sort_runs
 
-    found = read_all(folder)
+    found = _read(where)
     try:
         # Without runs every name is unknown.
         chosen = select(found.runs, wanted, found.stale) if found.runs else []
         ordered = sort_runs(chosen, key, found.stale, reverse=reverse)
-        _print(ordered, found.stale, folder, key, shape, output)
+        _print(ordered, found.stale, where.runs, key, shape, output)
+        if shape == "table" and wanted == type(wanted)():
+            _note_clusterings(where)
     finally:  # also where a filter was mistyped: the run that is missed may be among these
         for line in found.unreadable:
             screen.note(line)
     return SOME_FAILED if found.unreadable else 0
 
 
-def _matrix(folder: Path, wanted: Wanted, key: str) -> int:
+def _read(where: settings.Locations) -> Listing:
+    """All runs, and why which of them are stale."""
+    from ser_cache.results.query import read_all
+    from ser_cache.staleness import Present, stale_now
+
+    found = read_all(where.runs)
+    since = stale_now(found.runs, Present(where.manifests, where.cache))
+    folders = (run.folder for run in found.runs)
+    reasons = {folder: (*found.stale.get(folder, ()), *since.get(folder, ())) for folder in folders}
+    return replace(found, stale={folder: why for folder, why in reasons.items() if why})
+
+
+def _note_clusterings(where: settings.Locations) -> None:
+    """Name the clusterings that are stale: they are no runs, and `ser cluster --list` has them all."""
+    from ser_cache.staleness import Present, stale_clusterings
+
+    stale = stale_clusterings(where.runs, Present(where.manifests, where.cache))
+    if stale:
+        have = "clustering has" if len(stale) == 1 else "clusterings have"
+        named = screen.named([f"{folder.name} ({', '.join(why)})" for folder, why in stale.items()])
+        screen.note(
+            f"note: {len(stale)} {have} other labels or features now: {named}; ser cluster makes new ones."
+        )
+
+
+def _matrix(where: settings.Locations, wanted: Wanted, key: str) -> int:
     """Runs by what they were trained and tested on."""
     from ser_cache.cli.run_matrix import show_matrices
-    from ser_cache.results.query import read_all, record, select
+    from ser_cache.results.query import record, select
 
-    found = read_all(folder)
+    found = _read(where)
     chosen = select(found.runs, wanted, found.stale) if found.runs else []
     if any(run.config.tested_on for run in chosen):
         show_matrices(chosen, _score_sorted_by(key, [record(run) for run in chosen]), found.stale)
     else:
         screen.note(
-            f"No such run in {folder} is across corpora; train some with: ser probe --train A --test B"
+            f"No such run in {where.runs} is across corpora; train some with: ser probe --train A --test B"
         )
     for line in found.unreadable:
         screen.note(line)
@@ -176,12 +255,12 @@ def _matrix(folder: Path, wanted: Wanted, key: str) -> int:
 
 
 def _print(
-    found: Sequence[Run], stale: Collection[Path], folder: Path, key: str, shape: str, output: Path | None
+    found: Sequence[Run], stale: Stale, folder: Path, key: str, shape: str, output: Path | None
 ) -> None:
     from ser_cache.results import list_runs
     from ser_cache.results.query import record
 
-    records = [record(run, stale=run.folder in stale) for run in found]
+    records = [record(run, stale=stale.get(run.folder, ())) for run in found]
     what = screen.count(len(found), "run")
     if shape in ("csv", "json"):
         deliver(as_csv(records) if shape == "csv" else as_json(records), output, what)

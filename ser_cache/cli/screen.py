@@ -26,52 +26,65 @@ from rich.table import Table
 from rich.text import Text
 
 from ser_cache.cli import interruption
+from ser_cache.cli.table_layout import lay_out, least_width, printable
 from ser_cache.errors import SerCacheError, UnknownNameError
 
 if TYPE_CHECKING:
     from ser_cache.sections import Section
 
 Job = TypeVar("Job")
-UNBOUNDED_WIDTH = 400
-ROOMY_WIDTH = 90
-FOLDED_WIDTH = 8
 NAME_WIDTH = 24
+BAR_WIDTH = 10
+_LEFT_WIDTH = 14
+"""Of "12:34:56 left", what an estimate of the time left may take, with a space."""
 FIELD_WIDTH = 11
 LISTED_FAILURES = 10
 NAMED = 3
 SECONDS_BETWEEN_LINES = 30.0
 
 
-def table(title: str, columns: Mapping[str, str], rows: Sequence[Sequence[str]]) -> None:
+def table(
+    title: str, columns: Mapping[str, str], rows: Sequence[Sequence[str]], spare: Sequence[str] = ()
+) -> None:
     """Print rows under a title on stdout.
 
     Args:
         title: one line above the table.
         columns: heading -> "left", "right" or "fold": which columns give way in a narrow terminal.
         rows: one string per column; empty cells are empty strings.
+        spare: headings of columns that may be left out where there is no room, the first first; the table
+            says so.
 
-    In a terminal, "fold" columns fold to its width; into a file or a pipe nothing is folded or cut.
+    In a terminal, "fold" columns fold to its width between words; into a file or a pipe nothing is folded,
+    cut or left out, and every row is one line.
     """
-    width = None if sys.stdout.isatty() else UNBOUNDED_WIDTH
-    console = Console(file=sys.stdout, width=width, highlight=False)
-    gap = 2 if console.width >= ROOMY_WIDTH else 1
-    grid = Table(box=None, pad_edge=False, padding=(0, gap, 0, 0), header_style="bold")
-    for heading, kind in columns.items():
-        grid.add_column(
-            heading,
-            justify="right" if kind == "right" else "left",
-            overflow="fold",
-            no_wrap=kind != "fold",
-            min_width=FOLDED_WIDTH if kind == "fold" else None,
-        )
-    for row in rows:
+    laid = lay_out(columns, rows, terminal_width(), spare)
+    console = Console(file=sys.stdout, highlight=False)
+    grid = Table(box=None, pad_edge=False, padding=(0, laid.gap, 0, 0), header_style="bold")
+    for heading, kind in laid.columns.items():
+        grid.add_column(heading, justify="right" if kind == "right" else "left", no_wrap=True)
+    for row in laid.rows:
         grid.add_row(*map(Text, row))
     # Where even that is too wide, the terminal wraps the lines: rich would drop columns without a word.
-    console.width = max(console.width, _least_width(columns, rows, gap))
+    console.width = least_width(laid.columns, laid.rows, laid.gap) + laid.gap
     with console.capture() as captured:
         console.print(grid)
-    click.echo(f"{title}\n")
+    say_folded(title)
+    click.echo("")
     click.echo("\n".join(line.rstrip() for line in captured.get().splitlines()) + "\n")
+    if laid.left_out:
+        say_folded(f"no room for {', '.join(laid.left_out)}: a wider terminal, a file or a pipe shows all")
+
+
+def fits(columns: Mapping[str, str], rows: Sequence[Sequence[str]]) -> bool:
+    """Whether a table has room with every cell on one line; in a file or a pipe everything has."""
+    width = terminal_width()
+    return width is None or least_width(columns, [tuple(map(printable, row)) for row in rows]) <= width
+
+
+def terminal_width() -> int | None:
+    """Columns of the terminal that stdout is; None where it is a file or a pipe."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def section(one: Section) -> None:
@@ -86,15 +99,6 @@ def section(one: Section) -> None:
         say("")
 
 
-def _least_width(columns: Mapping[str, str], rows: Sequence[Sequence[str]], gap: int) -> int:
-    """Characters that a table needs with its "fold" columns folded."""
-    widths = [
-        FOLDED_WIDTH if kind == "fold" else max(map(len, (heading, *(row[place] for row in rows))))
-        for place, (heading, kind) in enumerate(columns.items())
-    ]
-    return sum(widths) + gap * len(widths)
-
-
 def say(line: str) -> None:
     """Print one line of result on stdout."""
     click.echo(line)
@@ -102,20 +106,35 @@ def say(line: str) -> None:
 
 def say_field(name: str, value: str) -> None:
     """Print a name and its value; in a terminal the value folds to its width, beside the name."""
-    pieces = [value]
-    if sys.stdout.isatty():
-        room = shutil.get_terminal_size().columns - FIELD_WIDTH - 1
-        pieces = textwrap.wrap(value, max(room, FIELD_WIDTH), break_long_words=False) or [""]
+    pieces, width = [value], terminal_width()
+    if width is not None:
+        pieces = textwrap.wrap(value, max(width - FIELD_WIDTH - 1, FIELD_WIDTH), break_long_words=False) or [
+            ""
+        ]
     for number, piece in enumerate(pieces):
         say(f"{'' if number else name:<{FIELD_WIDTH}} {piece}".rstrip())
 
 
 def say_folded(line: str) -> None:
     """Print one line of result on stdout; in a terminal it folds to its width, the rest indented."""
-    if sys.stdout.isatty():
-        width = shutil.get_terminal_size().columns
-        line = textwrap.fill(line, width, subsequent_indent="  ", break_long_words=False)
+    width = terminal_width()
+    if width is not None:
+        # Not at hyphens: what is broken there cannot be copied, and the names of runs are full of them.
+        line = textwrap.fill(
+            line, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
+        )
     say(line)
+
+
+def say_loudly(line: str) -> None:
+    """Print one line of result that must not be missed: folded, and bold in a terminal."""
+    width = terminal_width()
+    if width is None:
+        say(line)
+        return
+    text = textwrap.fill(line, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+    for piece in text.splitlines():
+        say(click.style(piece, bold=True))
 
 
 def note(line: str) -> None:
@@ -223,11 +242,19 @@ class Bar:
         """
         interruption.raise_again()
         if self.progress is not None:
-            self.progress.update(self.task, completed=done, total=self.total, detail=detail)
+            shown = _shortened(detail, self._room())
+            self.progress.update(self.task, completed=done, total=self.total, detail=shown)
         elif monotonic() - self.said > SECONDS_BETWEEN_LINES:
             self.said = monotonic()
             left = (self.said - self.started) * (self.total - done) / max(done, 1)
             note(f"{self.description}: {done}/{self.total} {detail}, about {left:.0f} s left")
+
+    def _room(self) -> int:
+        """Characters that are left for the detail on one line of the terminal, after all that comes first."""
+        if self.progress is None:
+            return 0
+        name, counts = len(self.progress.tasks[self.task].description), 2 * len(str(self.total)) + 1
+        return self.progress.console.width - (name + 1 + BAR_WIDTH + 1 + counts + 1 + _LEFT_WIDTH) - 1
 
     def restate(self, done: int, total: int, detail: str = "") -> None:
         """Like ``update``, where the total is known only now."""
@@ -242,14 +269,14 @@ def bar(description: str, total: int) -> Iterator[Bar]:
     if not sys.stderr.isatty():
         yield Bar(None, TaskID(0), description, total, now, now)
         return
-    # Fits 80 columns, with the numbers in full: the name gives way first, then the bar.
+    # The time left comes before the detail, which is cut where the line ends: it must never be the estimate.
     columns = (
         TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=10),
+        BarColumn(bar_width=BAR_WIDTH),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[detail]}", markup=False),
         TimeRemainingColumn(compact=True),
         TextColumn("left"),
+        TextColumn("{task.fields[detail]}", markup=False),
     )
     # The end tells the variants of a backbone apart, the beginning is the corpus: the middle gives way.
     half = NAME_WIDTH // 2
@@ -258,3 +285,10 @@ def bar(description: str, total: int) -> Iterator[Bar]:
     )
     with Progress(*columns, console=Console(file=sys.stderr), transient=True) as progress:
         yield Bar(progress, progress.add_task(shown, total=total, detail=""), description, total, now, now)
+
+
+def _shortened(text: str, room: int) -> str:
+    """The beginning of a text that is longer than there is room for."""
+    if len(text) <= room:
+        return text
+    return f"{text[: room - 1]}…" if room > 1 else ""

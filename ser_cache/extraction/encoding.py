@@ -5,10 +5,8 @@ the model itself holds, and only what will be stored crosses to the host. From a
 memory without waiting; `EncodedBatch.finish` waits.
 """
 
-import threading
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -18,8 +16,9 @@ from numpy.typing import NDArray
 from ser_cache.errors import BackboneError
 from ser_cache.extraction.layers import ClipEncoder, PaddedEncoder, element_type
 from ser_cache.extraction.running import Turns
+from ser_cache.extraction.streams import own_stream
 from ser_cache.extraction.writing import Outcome
-from ser_cache.extractor import Extractor, Prepared
+from ser_cache.extractor import PRECISION, PRECISIONS, Extractor, Prepared
 from ser_cache.store import CODECS, Fingerprint, stored_frames
 
 _OUT_OF_MEMORY = (
@@ -50,6 +49,8 @@ class EncodedBatch:
         self._bounds = np.concatenate(([0], np.cumsum(stored))).tolist()
         self._layers = fingerprint.layers
         self._width = width
+        exact = fingerprint.features.get(PRECISION, PRECISIONS[0]) == PRECISIONS[0]
+        self._way_out = "leave this clip out" if exact else f"extract with --{PRECISION} {PRECISIONS[0]}"
         self._name = str(storage["codec"])
         self._codec = CODECS[self._name]
         self._average = int(storage["frame_average"])
@@ -144,7 +145,7 @@ class EncodedBatch:
         for place, layer in enumerate(self._layers):
             largest = float(arrays["largest"][place, index])
             if not (np.isfinite(largest) and np.isfinite(arrays["std"][place, index]).all()):
-                return f"layer {layer} holds NaN, infinity, or values too large to square."
+                return f"layer {layer} holds NaN, infinity, or values too large to square: {self._way_out}."
             if self._keeps_frames and largest > self._codec.largest:
                 return (
                     f"layer {layer} reaches {largest:.0f}, beyond the {self._codec.largest:.0f} that "
@@ -168,22 +169,9 @@ def encode_batch(
         BackboneError: the model's layers or shapes are not the planned ones.
     """
     encoded = EncodedBatch(frames, fingerprint, extractor.geometry.width)
-    with torch.inference_mode(), _own_stream(str(getattr(extractor, "device", "cpu"))):
+    with torch.inference_mode():
         extractor.forward(batch, fingerprint.layers, encoded.emit)
     return encoded
-
-
-_streams = threading.local()
-
-
-def _own_stream(device: str) -> AbstractContextManager[Any]:
-    """This thread's own queue of work on a GPU, so that it never waits for another batch's kernels."""
-    if not (device.startswith("cuda") and torch.cuda.is_available()):
-        return nullcontext()
-    if getattr(_streams, "device", None) != device:
-        torch.cuda.synchronize(device)  # the weights were moved in another queue
-        _streams.device, _streams.stream = device, torch.cuda.Stream(device)  # type: ignore[no-untyped-call] # torch leaves it untyped
-    return torch.cuda.stream(_streams.stream)
 
 
 def encode_in_pieces(
@@ -229,8 +217,9 @@ def _attempt(
     Nothing of a failed attempt is alive afterwards; the error's traceback would keep its tensors.
     """
     try:
-        encoded = encode_batch(extractor, batch, frames, fingerprint)
-        return encoded.finish(), encoded.seconds
+        with own_stream(str(getattr(extractor, "device", "cpu"))):
+            encoded = encode_batch(extractor, batch, frames, fingerprint)
+            return encoded.finish(), encoded.seconds
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from ser_cache.backbones.loading import BackboneOptions, identity_on_record
 from ser_cache.errors import SerCacheError
 from ser_cache.extraction.folders import choose_folder
+from ser_cache.extraction.options import ExtractionOptions
 from ser_cache.extraction.pipeline import ExtractionReport
-from ser_cache.extraction.planning import ExtractionOptions, Outlined, plan
+from ser_cache.extraction.planning import Outlined, plan
 from ser_cache.extractor import AUTO, PRECISION
 from ser_cache.manifest import Utterance
-from ser_cache.mfcc import is_mfcc
+from ser_cache.mfcc import MfccExtractor
 from ser_cache.store import open_part, part_paths
 
 
@@ -40,24 +42,14 @@ def finished_report(
         corpus: the corpus.
         utterances: the manifest's utterances, in its order.
     """
-    if is_mfcc(model):
-        return None
     try:
         folder = choose_folder(cache, corpus, outline, options)
         paths = part_paths(folder)
         if not paths:
             return None
-        recorded = open_part(paths[-1])
-        identity = identity_on_record(
-            model, backbone_options, recorded.fingerprint.features, recorded.provenance
-        )
-        if identity is None:
+        asked = _asked(model, backbone_options, outline, paths[-1])
+        if asked is None:
             return None
-        asked = {
-            key: value
-            for key, value in identity.items()
-            if key != PRECISION or backbone_options.precision != AUTO
-        }
         if choose_folder(cache, corpus, outline, options, asked) != folder:
             return None
         planned = plan(outline, utterances, folder, options, asked)
@@ -66,3 +58,19 @@ def finished_report(
     if planned.todo or planned.superseded:
         return None
     return ExtractionReport(folder, 0, planned.reused, {}, 0.0, 0.0, {})
+
+
+def _asked(
+    model: str, options: BackboneOptions, outline: Outlined, recorded_in: Path
+) -> Mapping[str, Any] | None:
+    """What is asked of the features: of MFCC its settings, of a backbone the identity on record.
+
+    A precision that is to be chosen is not asked for. None where a backbone's files may have changed.
+    """
+    if isinstance(outline, MfccExtractor):
+        return outline.identity
+    recorded = open_part(recorded_in)
+    identity = identity_on_record(model, options, recorded.fingerprint.features, recorded.provenance)
+    if identity is None:
+        return None
+    return {key: value for key, value in identity.items() if key != PRECISION or options.precision != AUTO}

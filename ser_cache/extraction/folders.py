@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ser_cache.extraction.planning import ExtractionOptions, Outlined, comparable, wanted_fingerprint
+from ser_cache.extraction.options import ExtractionOptions
+from ser_cache.extraction.planning import Outlined, comparable, wanted_fingerprint
 from ser_cache.store import open_part, part_paths, serves
 
 

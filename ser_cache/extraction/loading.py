@@ -44,7 +44,11 @@ def load(
                 f"{utterance.path} has changed since the manifest: make the manifest again, as it was made."
             )
         return extractor.prepare(recording.samples)
-    except MemoryError:
+    except (MemoryError, RuntimeError) as error:
+        from ser_cache.extraction.encoding import is_out_of_memory  # torch has errors of its own for it
+
+        if not is_out_of_memory(error):
+            raise
         return Failure(
             f"{utterance.path} does not fit into memory when it is decoded: split it, or extract on a "
             "machine with more of it."

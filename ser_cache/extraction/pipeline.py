@@ -22,12 +22,8 @@ from ser_cache.errors import ExtractionError
 from ser_cache.extraction.batching import batch_seconds_for, batches
 from ser_cache.extraction.loading import Failure, LoadedBatch, demand_root, load, load_ahead
 from ser_cache.extraction.memory import FreedMemory
-from ser_cache.extraction.planning import (
-    ExtractionOptions,
-    ExtractionPlan,
-    PartPlan,
-    plan,
-)
+from ser_cache.extraction.options import ExtractionOptions
+from ser_cache.extraction.planning import ExtractionPlan, PartPlan, plan
 from ser_cache.extraction.running import Turns, model_threads, run_ahead, settle_vector_mathematics
 from ser_cache.extraction.writing import BackgroundWriter, Outcome
 from ser_cache.extractor import Extractor, Prepared
@@ -37,6 +33,7 @@ from ser_cache.store import (
     PartWriter,
     create_part,
     folder_lock,
+    naming_the_writer,
     open_part,
     remove_leftovers,
 )
@@ -129,7 +126,8 @@ def extract(
     """
     started = time.perf_counter()
     options = options or ExtractionOptions()
-    planned = plan(extractor, utterances, folder, options, extractor.identity)
+    with naming_the_writer(folder, enabled=options.lock):
+        planned = plan(extractor, utterances, folder, options, extractor.identity)
     run = _Run(extractor, root, options, on_progress, read_audio, planned)
     if planned.todo or planned.superseded:
         if planned.todo:

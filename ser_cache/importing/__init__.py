@@ -6,7 +6,6 @@ the import, because they concern all of them.
 """
 
 from ser_cache.importing.labels import Labels, read_labels
-from ser_cache.importing.lengths import LengthLeak, describe_leak, length_leaks
 from ser_cache.importing.listing import Failure, Listing, list_corpus, read_pattern, read_table
 from ser_cache.importing.naming import NamePattern
 from ser_cache.importing.preparing import (
@@ -17,19 +16,18 @@ from ser_cache.importing.preparing import (
     prepare,
     prepare_corpus,
 )
+from ser_cache.importing.roots import describe_root
 
 __all__ = [
     "Failure",
     "Import",
     "Labels",
-    "LengthLeak",
     "Listing",
     "NamePattern",
     "Progress",
     "about_left_out",
-    "describe_leak",
+    "describe_root",
     "differences",
-    "length_leaks",
     "list_corpus",
     "prepare",
     "prepare_corpus",

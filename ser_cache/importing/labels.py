@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ser_cache.errors import ManifestError
+from ser_cache.languages import language_code
 from ser_cache.manifest import CANONICAL_EMOTIONS, Utterance
 from ser_cache.tables import emotion_complaint
 
@@ -35,8 +36,8 @@ def read_labels(path: Path) -> Labels:
     """Read a label map: TOML with a table ``[emotions]`` of code = "emotion", and optionally ``language``.
 
     Raises:
-        ManifestError: the file is missing or not TOML, holds other keys, has no table, or names an emotion
-            that is not in lower-case words.
+        ManifestError: the file is missing or not TOML, holds other keys, has no table, names an emotion
+            that is not in lower-case words, or a language that is unknown.
     """
     form = 'expected is a table [emotions] with lines such as ang = "anger", and before it language = "it"'
     try:
@@ -57,7 +58,10 @@ def read_labels(path: Path) -> Labels:
         complaint = emotion_complaint(emotion) if isinstance(emotion, str) else "the emotion is not a text."
         if complaint:
             raise ManifestError(f"{path}: code {code!r}: {complaint}")
-    return Labels(emotions, language)
+    try:
+        return Labels(emotions, language_code(language))
+    except ManifestError as error:
+        raise ManifestError(f"{path}: {error}") from error
 
 
 def label(clips: Iterable[Utterance], labels: Labels) -> tuple[Utterance, ...]:

@@ -5,14 +5,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ser_cache.corpora import Corpus, Scan, audio_files, demand_folder, recognised_by
+from ser_cache.corpora import Corpus, Found, Scan, audio_files, demand_folder, recognised_by
 from ser_cache.errors import ManifestError
 from ser_cache.importing.labels import Labels, label
 from ser_cache.importing.naming import NamePattern
+from ser_cache.importing.roots import describe_root
+from ser_cache.languages import language_code
 from ser_cache.manifest import COLUMNS, OPTIONAL_COLUMNS, Utterance, path_of
 from ser_cache.tables import path_complaint, read_rows
 
 _COMPUTED = frozenset({"id", "code", "samples", "sha256"})
+_SEPARATORS = ",;\t"
 
 
 @dataclass(frozen=True)
@@ -46,35 +49,18 @@ class Listing:
 def list_corpus(corpus: Corpus, root: Path, labels: Labels | None = None) -> Listing:
     """Find a known corpus's clips by their names, without decoding; see ``prepare_corpus``.
 
+    A file whose code means nothing is a failure, as is one whose name is none of the corpus's: the complete
+    corpus has no such file.
+
     Raises:
-        ManifestError: as ``Corpus.scan``; also where every clip has an emotion that the recipe leaves out.
+        ManifestError: as ``Corpus.scan``; also where every clip has an emotion that the recipe leaves out, or
+            a code that means nothing.
     """
     given = labels or Labels()
     merged = Labels({**corpus.labels, **given.emotions}, given.language or corpus.language)
     scan = _scan(corpus, root)
     omitted = {code: name for code, name in corpus.omitted.items() if code not in given.emotions}
-    clips = [
-        Utterance(
-            id=id_of(clip.path),
-            path=clip.path,
-            speaker=clip.fields.speaker,
-            emotion="",
-            code=clip.fields.code,
-            language=merged.language,
-            samples=0,
-            sha256="",
-            gender=clip.fields.gender,
-            age=clip.fields.age,
-            sentence=clip.fields.sentence,
-            intensity=clip.fields.intensity,
-            race=clip.fields.race,
-            ethnicity=clip.fields.ethnicity,
-            fold=clip.fields.fold,
-            extra=clip.fields.extra,
-        )
-        for clip in scan.found
-        if clip.fields.code not in omitted
-    ]
+    clips = [_found(clip, merged.language) for clip in scan.found if clip.fields.code not in omitted]
     left_out = [Failure(path, reason) for path, reason in scan.left_out]
     left_out += [
         Failure(clip.path, omitted[clip.fields.code]) for clip in scan.found if clip.fields.code in omitted
@@ -84,9 +70,31 @@ def list_corpus(corpus: Corpus, root: Path, labels: Labels | None = None) -> Lis
             f"every clip of {corpus.name} below {root} has an emotion that its recipe leaves out "
             f"({', '.join(sorted({each.reason for each in left_out}))}); a label map (--labels) takes them."
         )
-    failures = tuple(Failure(path, reason) for path, reason in scan.unrecognised)
     left_out.sort(key=lambda failure: failure.path)
-    return Listing(label(clips, merged), failures, tuple(left_out))
+    known = [clip for clip in clips if merged.emotion(clip.code) is not None]
+    strange = (
+        f"its emotion code {{!r}} is none of {corpus.name}'s; if it belongs to the corpus, say what the code "
+        "means in a label map (--labels FILE.toml)"
+    )
+    failures = [Failure(path, reason) for path, reason in scan.unrecognised]
+    failures += [
+        Failure(clip.path, strange.format(clip.code)) for clip in clips if merged.emotion(clip.code) is None
+    ]
+    failures.sort(key=lambda failure: failure.path)
+    return Listing(label(known or clips, merged), tuple(failures), tuple(left_out))
+
+
+def _found(clip: Found, language: str) -> Utterance:
+    """What a recipe read from a path, as a clip without its emotion."""
+    return Utterance(
+        id=id_of(clip.path),
+        path=clip.path,
+        emotion="",
+        language=language,
+        samples=0,
+        sha256="",
+        **vars(clip.fields),
+    )
 
 
 def _scan(corpus: Corpus, root: Path) -> Scan:
@@ -109,18 +117,21 @@ def read_table(table: Path, root: Path, labels: Labels | None = None) -> Listing
     Columns ``path`` (relative to the root), ``speaker`` and ``emotion`` (a code of the label map, or a
     canonical name) are required; ``language``, ``gender``, ``age``, ``sentence``, ``intensity``, ``race``,
     ``ethnicity`` and ``fold`` are used; all others are kept, but for ``id``, ``code``, ``samples`` and
-    ``sha256``, which are worked out anew. Spaces around a cell are dropped.
+    ``sha256``, which are worked out anew. Spaces around a cell are dropped. Commas, semicolons or tabs stand
+    between cells; languages become codes (see ``language_code``).
 
     Raises:
         SettingsError: the root is missing, or is not a folder.
         ManifestError: with the file and row: the table cannot be read, a required cell is empty, a path leads
-            out of the root, or a file is listed twice; without a row: an emotion code is unknown.
+            out of the root, a file is listed twice, or a language is unknown; without a row: an emotion code
+            is unknown, or no file is below the root, but all are near it.
     """
     given = labels or Labels()
     demand_folder(root)
     if not table.exists():
         raise ManifestError(f"{table} does not exist; give the table's own path, from the working directory.")
-    rows = read_rows(table, ("path", "speaker", "emotion"), "add it; path is relative to the root.")
+    remedy = "add it; path is relative to the root."
+    rows = read_rows(table, ("path", "speaker", "emotion"), remedy, _SEPARATORS)
     seen: dict[str, int] = {}
     clips, failures = [], []
     for row, cells in rows.cells:
@@ -131,7 +142,10 @@ def read_table(table: Path, root: Path, labels: Labels | None = None) -> Listing
             raise ManifestError(
                 f"{table}, row {row}: {texts['path']} is already in row {first}; list it once."
             )
-        clip = _utterance(texts["path"], texts, given)
+        try:
+            clip = _utterance(texts["path"], texts, given)
+        except ManifestError as error:
+            raise ManifestError(f"{table}, row {row}: {error}") from error
         problem = _file_problem(root, clip)
         if problem:
             failures.append(Failure(clip.path, f"{problem} ({table.name}, row {row})"))
@@ -139,6 +153,8 @@ def read_table(table: Path, root: Path, labels: Labels | None = None) -> Listing
             clips.append(clip)
     if not clips and not failures:
         raise ManifestError(f"{table} has no rows below its header; add one per clip.")
+    if not clips and (elsewhere := describe_root(root, [failure.path for failure in failures])):
+        raise ManifestError(f"{table}: {elsewhere}")
     return Listing(label(clips, given), tuple(failures))
 
 
@@ -160,7 +176,7 @@ def _file_problem(root: Path, clip: Utterance) -> str:
         path = path_of(root, clip)
     except ManifestError:
         return "it is a link out of the root; copy it into the root"
-    return "" if path.exists() else "it does not exist"
+    return "" if os.path.exists(path) else "it does not exist"  # noqa: PTH110 - pathlib raises for long names
 
 
 def read_pattern(pattern: str, root: Path, labels: Labels | None = None) -> Listing:
@@ -171,7 +187,7 @@ def read_pattern(pattern: str, root: Path, labels: Labels | None = None) -> List
     Raises:
         SettingsError: the root is missing, or is not a folder.
         ManifestError: the pattern is malformed or lacks ``{speaker}`` or ``{emotion}``, no file matches, or
-            an emotion code is unknown.
+            an emotion code or a language is unknown.
     """
     given = labels or Labels()
     names = NamePattern.compile(pattern, reserved=_COMPUTED | {"path"})
@@ -180,8 +196,11 @@ def read_pattern(pattern: str, root: Path, labels: Labels | None = None) -> List
         texts, reason = (None, problem) if problem else names.match(path)
         if texts is None:
             failures.append(Failure(path, reason))
-        else:
+            continue
+        try:
             clips.append(_utterance(path, texts, given))
+        except ManifestError as error:
+            raise ManifestError(f"{root / path}: {error}") from error
     if not clips:
         seen = f"{failures[0].path}: {failures[0].reason}" if failures else "it holds no audio at all"
         raise ManifestError(f"no file under {root} can be listed by {pattern!r}; {seen}.")
@@ -194,7 +213,11 @@ def id_of(path: str) -> str:
 
 
 def _utterance(path: str, texts: Mapping[str, str], labels: Labels) -> Utterance:
-    """A clip from named texts; what is no column of ours is kept in ``extra``."""
+    """A clip from named texts; what is no column of ours is kept in ``extra``.
+
+    Raises:
+        ManifestError: the language is none that is known.
+    """
     further = sorted((name, text) for name, text in texts.items() if name not in COLUMNS and text)
     return Utterance(
         id=id_of(path),
@@ -202,7 +225,7 @@ def _utterance(path: str, texts: Mapping[str, str], labels: Labels) -> Utterance
         speaker=texts["speaker"],
         emotion="",
         code=texts["emotion"],
-        language=texts.get("language") or labels.language,
+        language=language_code(texts.get("language", "")) or labels.language,
         samples=0,
         sha256="",
         extra=tuple(further),

@@ -15,12 +15,14 @@ from ser_cache.results.finding import find_run
 from ser_cache.results.folder import (
     Found,
     Run,
+    are_speakers_apart,
     checked_path,
     find,
     list_runs,
     read_fingerprint,
     read_predictions,
     read_run,
+    read_sides,
     read_training_sides,
 )
 from ser_cache.results.generations import keep_current, newest_data, stale_runs
@@ -41,6 +43,7 @@ __all__ = [
     "RunData",
     "RunSummary",
     "TrainedModel",
+    "are_speakers_apart",
     "checked_path",
     "find",
     "find_run",
@@ -54,6 +57,7 @@ __all__ = [
     "read_layer_weights",
     "read_predictions",
     "read_run",
+    "read_sides",
     "read_training_sides",
     "score_run",
     "splits_as_json",

@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from difflib import SequenceMatcher
+from itertools import takewhile
 from pathlib import Path
 
 from ser_cache.errors import ResultsError
+from ser_cache.results.contents import CONFIG
 from ser_cache.results.folder import Run, list_runs, read_run
 
 HASH_DIGITS = 10
@@ -22,29 +24,93 @@ def find_run(runs: Path, text: str) -> Run:
 
     Tried in this order: a run's whole name, a folder's path, the beginning of exactly one name, and the
     first digits (four at least) of the hash at the end of exactly one name, as tables of runs show them.
+    A beginning may have the folder of the runs before it, as a shell completes it.
 
     Args:
         runs: the folder of all runs; need not exist.
         text: what was typed.
 
     Raises:
-        ResultsError: no run or several are meant (the message lists the closest), or the one that is meant
-            is damaged or of a newer version.
+        ResultsError: no run or several are meant (the message lists the closest), the folder is no run's, or
+            the one that is meant is damaged or of a newer version.
     """
     names = [folder.name for folder in list_runs(runs)]
     if text in names:
         return read_run(runs / text)
-    if text and Path(text).is_dir() and ("/" in text or (Path(text) / "config.json").is_file()):
-        return read_run(Path(text))
-    found = [name for name in names if text and name.startswith(text)] or _by_digits(names, text)
+    path = Path(text)
+    if text and path.is_dir() and ("/" in text or (path / CONFIG).is_file()):
+        return _run_at(path)
+    found = _meant(names, text)
+    if not found and "/" in text and path.parent.is_dir():
+        beside = [folder.name for folder in list_runs(path.parent) if (folder / CONFIG).is_file()]
+        if found := _meant(beside, path.name):
+            runs, text = path.parent, path.name
     if len(found) == 1:
         return read_run(runs / found[0])
     if found:
         raise ResultsError(
-            f"{text!r} is the beginning of {len(found)} runs in {runs}: {_listed(found)}; "
-            "give more of the name, or the digits at its end."
+            f"{text!r} is the beginning of {len(found)} runs in {runs}: {_told_apart(runs, found)}. "
+            "Give more letters, or the digits of one."
         )
     raise ResultsError(f"there is no run {text!r} in {runs}. {_instead(names, text)}")
+
+
+def _run_at(folder: Path) -> Run:
+    """The run in a folder that was named by its path."""
+    if not (folder / CONFIG).is_file():
+        inside = any((path / CONFIG).is_file() for path in list_runs(folder))
+        hint = f"it holds runs: ser runs --runs {folder}" if inside else "list runs with: ser runs"
+        raise ResultsError(f"{folder} is not the folder of a run (it has no {CONFIG}); {hint}")
+    return read_run(folder)
+
+
+def _meant(names: Sequence[str], text: str) -> list[str]:
+    """The names that a beginning or some digits fit."""
+    return [name for name in names if text and name.startswith(text)] or _by_digits(names, text)
+
+
+def _told_apart(runs: Path, names: Sequence[str]) -> str:
+    """The first of several runs by their names; where these differ in digits alone, with what does differ."""
+    if len({name.rpartition("-")[0] for name in names}) > 1:
+        return _listed(names) if len(names) <= LISTED_CANDIDATES else _grouped(names)
+    about = {name: _choices(runs / name) for name in names}
+    differing = [place for place in range(_CHOICES) if len({found[place] for found in about.values()}) > 1]
+    digits = short_digits(names)
+    shown = [
+        f"{digits[name]} ({', '.join(about[name][place] for place in differing)})" if differing else name
+        for name in names
+    ]
+    return _listed(shown)
+
+
+def _grouped(names: Sequence[str]) -> str:
+    """How many names go on in which way after what they have in common: "emodb4-... (8), emovo-... (5)"."""
+    words = [name.split("-") for name in names]
+    alike = takewhile(lambda column: len(set(column)) == 1, zip(*words, strict=False))
+    common = len(list(alike))
+    groups: dict[str, list[str]] = {}
+    for name, parts in zip(names, words, strict=True):
+        groups.setdefault("-".join(parts[: common + 1]), []).append(name)
+    return _listed(
+        [f"{way}-... ({len(found)})" if len(found) > 1 else found[0] for way, found in groups.items()]
+    )
+
+
+_CHOICES = 4
+
+
+def _choices(folder: Path) -> tuple[str, ...]:
+    """What two runs of one corpus, backbone and head may differ in: split, protocol, layers, seeds."""
+    from ser_cache.results.query import layers_text, protocol_name, split_text
+
+    try:
+        run = read_run(folder)
+        config = run.config
+        seeds = len(config.seeds)
+        told = (split_text(config.split), protocol_name(run), f"layer {layers_text(config.layers)}")
+    except (ResultsError, KeyError, TypeError, ValueError):
+        return ("damaged",) * _CHOICES
+    return (*told, f"{seeds} seed{'s' if seeds > 1 else ''}")
 
 
 def digits_of(name: str) -> str:

@@ -182,6 +182,35 @@ def read_training_sides(run: Run) -> dict[str, frozenset[str]]:
     return {name: frozenset(ids) for name, ids in _sides(run, "train").items()}
 
 
+def read_sides(run: Run) -> dict[str, frozenset[str]]:
+    """Ids by side (train, validation, test, left_out), all folds together, as the run has them.
+
+    Raises:
+        ResultsError: the splits cannot be read.
+    """
+    folds = _folds(run)
+    try:
+        sides = {
+            name: [id_ for fold in folds for id_ in fold[name]] for name in ("train", "validation", "test")
+        }
+        sides["left_out"] = [id_ for fold in folds for id_ in fold.get("left_out", ())]
+    except (AttributeError, KeyError, TypeError) as error:
+        raise damaged(run.folder, f"{SPLITS} is not complete") from error
+    return {name: frozenset(map(str, ids)) for name, ids in sides.items()}
+
+
+def are_speakers_apart(run: Run) -> bool:
+    """Whether every fold of a run claims that no speaker is on two of its sides.
+
+    Raises:
+        ResultsError: the splits cannot be read.
+    """
+    try:
+        return all(fold["speaker_disjoint"] for fold in _folds(run))
+    except (KeyError, TypeError) as error:
+        raise damaged(run.folder, f"{SPLITS} is not complete") from error
+
+
 def checked_path(run: Run, name: str) -> Path:
     """A file of a run whose content is what was written, for a reader of its own.
 
@@ -200,11 +229,18 @@ def _check_count(run: Run, rows: int) -> None:
 
 def _sides(run: Run, side: str) -> dict[str, list[str]]:
     """The ids on one side of each fold, by the fold's name."""
-    raw = open_contents(run.folder).json(SPLITS)
     try:
-        return {str(fold["fold"]): list(map(str, fold[side])) for fold in raw["folds"]}
+        return {str(fold["fold"]): list(map(str, fold[side])) for fold in _folds(run)}
     except (KeyError, TypeError) as error:
         raise damaged(run.folder, f"{SPLITS} is not complete") from error
+
+
+def _folds(run: Run) -> list[dict[str, Any]]:
+    """Every fold as it was written."""
+    raw = open_contents(run.folder).json(SPLITS)
+    if not isinstance(raw.get("folds"), list):
+        raise damaged(run.folder, f"{SPLITS} is not complete")
+    return list(raw["folds"])
 
 
 def _escaped(text: str) -> str:

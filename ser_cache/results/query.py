@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ser_cache.emotions import emotions_text
+from ser_cache.emotions import EmotionChoice, emotions_text
 from ser_cache.errors import ResultsError, UnknownNameError
 from ser_cache.results.contents import damaged
 from ser_cache.results.folder import Run, list_runs, read_run
@@ -17,6 +17,10 @@ from ser_cache.splits import SplitOptions
 
 Record = dict[str, Any]
 """Column -> text, number, list of either, or None where a run has no such thing."""
+Stale = Mapping[Path, tuple[str, ...]]
+"""The folders of stale runs, each with its reasons: REPLACED, or what has changed since."""
+REPLACED = "replaced"
+"""A newer run of the same choices is on other data."""
 
 DEFAULT_ORDER = ("corpus", "backbone", "head", "layers", "split", "protocol", "run")
 _USUAL_SHARE = round(SplitOptions().ratios[1] / sum(SplitOptions().ratios[:2]), 6)
@@ -34,6 +38,8 @@ class Wanted:
         corpora: names.
         trained_on: names of corpora, one of which was trained on, with or without being tested.
         tested_on: names of corpora tested, with or without being trained on.
+        splits: kinds, or what :func:`split_text` says of a run ("5 folds"), or ratios ("70/10/20").
+        emotions: the classes that the run has, made of these emotions or of what its corpus has of them.
         backbones: folder names in the cache, or the hub ids or local folders they were made from.
         heads: names.
         protocols: names as the runs have them, changed settings included ("dasaro2024 but epochs 2").
@@ -50,6 +56,8 @@ class Wanted:
     stale: bool | None = None
     trained_on: tuple[str, ...] = ()
     tested_on: tuple[str, ...] = ()
+    splits: tuple[str, ...] = ()
+    emotions: EmotionChoice | None = None
 
 
 @dataclass(frozen=True)
@@ -59,12 +67,12 @@ class Listing:
     Attributes:
         runs: those that could be read, by name.
         unreadable: for each of the others one line that names it and says what is wrong.
-        stale: folders of those that have a newer run of the same choices on other data.
+        stale: folders of those that have a newer run of the same choices on other data, with the reason.
     """
 
     runs: tuple[Run, ...]
     unreadable: tuple[str, ...]
-    stale: frozenset[Path]
+    stale: Stale = field(default_factory=dict)
 
 
 def read_all(folder: Path) -> Listing:
@@ -80,7 +88,7 @@ def read_all(folder: Path) -> Listing:
             unreadable.append(str(damaged(path, " ".join(str(error).split()))))
         else:
             runs.append(run)
-    return Listing(tuple(runs), tuple(unreadable), stale_runs(runs))
+    return Listing(tuple(runs), tuple(unreadable), dict.fromkeys(stale_runs(runs), (REPLACED,)))
 
 
 def select(runs: Sequence[Run], wanted: Wanted, stale: Collection[Path] = ()) -> list[Run]:
@@ -111,6 +119,13 @@ def select(runs: Sequence[Run], wanted: Wanted, stale: Collection[Path] = ()) ->
         known = {corpus for run in runs for corpus in run.config.training_corpora}
         trained = {_known_as("training corpus", name, known) for name in wanted.trained_on}
         chosen = [run for run in chosen if trained & set(run.config.training_corpora)]
+    if wanted.splits:
+        known = {spelling for run in runs for spelling in _split_spellings(run)}
+        accepted = {_known_as("split", name, known) for name in wanted.splits}
+        chosen = [run for run in chosen if accepted & set(_split_spellings(run))]
+    if wanted.emotions is not None:
+        fitting = _of_emotions(runs, wanted.emotions)
+        chosen = [run for run in chosen if run.folder in fitting]
     if wanted.layers:
         chosen = [run for run in chosen if set(run.config.layers) & set(wanted.layers)]
     if wanted.stale is not None:
@@ -119,7 +134,7 @@ def select(runs: Sequence[Run], wanted: Wanted, stale: Collection[Path] = ()) ->
 
 
 def sort_runs(
-    runs: Iterable[Run], key: str = "", stale: Collection[Path] = (), *, reverse: bool = False
+    runs: Iterable[Run], key: str = "", stale: Stale | None = None, *, reverse: bool = False
 ) -> list[Run]:
     """Sort by any column of the records: scores best first, everything else ascending, what lacks it last.
 
@@ -127,13 +142,13 @@ def sort_runs(
         runs: what to sort.
         key: a column, in any spelling of case, spaces and hyphens ("macro F1"); empty for the order of
             corpus, backbone, head, layers. That order also decides between equals.
-        stale: folders of the stale ones among them.
+        stale: the stale ones among them.
         reverse: turn the order round; what lacks the column stays last.
 
     Raises:
         UnknownNameError: no run has such a column.
     """
-    records = {run.folder: record(run, stale=run.folder in stale) for run in runs}
+    records = {run.folder: record(run, stale=(stale or {}).get(run.folder, ())) for run in runs}
     by_name = sorted(runs, key=lambda run: [_comparable(records[run.folder][name]) for name in DEFAULT_ORDER])
     if not key or not by_name:
         return by_name[::-1] if reverse else by_name
@@ -166,7 +181,7 @@ def is_score(column: str) -> bool:
     return column.removesuffix("_low").removesuffix("_high") in HEADLINE or column.startswith(_BEST_FIRST)
 
 
-def record(run: Run, *, stale: bool = False) -> Record:
+def record(run: Run, *, stale: Sequence[str] = ()) -> Record:
     """Everything about a run but its predictions and weights, flat: nested settings have dots in their names.
 
     Scores are fractions from 0 to 1; ``<score>_std`` is over seeds (null for one), ``<score>_low`` and
@@ -174,7 +189,7 @@ def record(run: Run, *, stale: bool = False) -> Record:
 
     Args:
         run: which.
-        stale: whether a newer run of the same choices on other data is there, which one run does not know.
+        stale: why it is, which one run does not know.
     """
     config, metrics = run.config, run.metrics
     values: Record = {
@@ -201,7 +216,8 @@ def record(run: Run, *, stale: bool = False) -> Record:
         "emotions": emotions_text(config.emotions) or None,
         "seed_numbers": list(config.seeds),
         "date": run.written or None,
-        "stale": stale,
+        "stale": bool(stale),
+        "stale_because": list(stale),
         "folder": str(run.folder),
     }
     for kind in ("mean", "std"):
@@ -231,8 +247,50 @@ def split_text(split: Mapping[str, Any]) -> str:
         words += f" seed {split['seed']}"
     ratios = split.get("ratios")
     if ratios is not None and list(ratios) != list(usual.ratios):
-        words += " " + "/".join(f"{100 * share:g}" for share in ratios)
+        words += f" {ratios_text(ratios)}"
     return words
+
+
+def _split_spellings(run: Run) -> list[str]:
+    """What a split may be asked for by: its kind, all that is said of it, its ratios alone."""
+    split = run.config.split
+    ratios = [ratios_text(split["ratios"])] if "ratios" in split else []
+    return [str(split["kind"]), split_text(split), *ratios]
+
+
+def ratios_text(ratios: Sequence[float]) -> str:
+    """Shares in percent, as ``--ratios`` takes them: "80/10/10"."""
+    return "/".join(f"{100 * share:g}" for share in ratios)
+
+
+def _of_emotions(runs: Sequence[Run], choice: EmotionChoice) -> set[Path]:
+    """Folders of the runs whose classes are those of a choice.
+
+    A corpus may lack an emotion that a class takes in: what a corpus has, its runs together tell.
+
+    Raises:
+        UnknownNameError: there are none.
+    """
+    has: dict[str, set[str]] = {}
+    for run in runs:
+        has.setdefault(run.config.corpus, set()).update(*_made_of(run).values())
+    found = set()
+    for run in runs:
+        here = has[run.config.corpus]
+        wanted = {name: here & set(members) for name, members in choice.classes.items()}
+        if {name: set(members) for name, members in _made_of(run).items()} == wanted:
+            found.add(run.folder)
+    if not found and runs:
+        known = {emotions_text(_made_of(run)) for run in runs}
+        raise UnknownNameError(
+            "choice of emotions", str(choice), known, "Those are the classes of runs here."
+        )
+    return found
+
+
+def _made_of(run: Run) -> Mapping[str, tuple[str, ...]]:
+    """The emotions of each class of a run."""
+    return run.config.emotions or {name: (name,) for name in run.config.classes}
 
 
 def layers_text(layers: Sequence[int]) -> str:

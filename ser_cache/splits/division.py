@@ -19,6 +19,8 @@ SIDES = ("train", "validation", "test")
 FEW = 5
 """With fewer utterances of an emotion on a side, each moves its recall by more than 20 points."""
 
+_FEW_SPEAKERS = 24  # of RAVDESS: up to here, a training for every speaker takes no longer than is usual
+
 
 @dataclass(frozen=True)
 class Split:
@@ -196,8 +198,11 @@ def ratio_warnings(split: Split, utterances: Sequence[Utterance], options: Split
     speaker_of = {utterance.id: utterance.speaker for utterance in utterances}
     sides = "/".join(str(len({speaker_of[id_] for id_ in split.side(side)})) for side in SIDES)
     shares = f"asked for {percents(asked)}, got {percents(got)} (train/validation/test)"
-    whose = f"{total:,} utterances of {len(set(speaker_of.values()))} speakers"
-    return [f"{shares}, the nearest found for {whose} ({sides})"]
+    speakers = len(set(speaker_of.values()))
+    found = f"{shares}, the nearest found for {total:,} utterances of {speakers} speakers ({sides})"
+    if options.kind == "random":
+        return [found]
+    return [f"{found}; to test every speaker: --split {'loso' if speakers <= _FEW_SPEAKERS else 'folds'}"]
 
 
 def absence_warnings(splits: Sequence[Split], utterances: Labelled) -> list[str]:

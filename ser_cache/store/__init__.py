@@ -10,8 +10,9 @@ from ser_cache.store.contents import cached_folders, current_rows, remove_leftov
 from ser_cache.store.failures import FAILURES_FILE, read_failures
 from ser_cache.store.fingerprint import Fingerprint, differences, serves
 from ser_cache.store.listing import CacheSummary, summaries
-from ser_cache.store.lock import folder_lock, require_unlocked, require_writable
+from ser_cache.store.lock import folder_lock, naming_the_writer, require_unlocked, require_writable
 from ser_cache.store.merge import MergeReport, merge_folder
+from ser_cache.store.opening import check_agreement, open_features
 from ser_cache.store.part import (
     Part,
     create_part,
@@ -20,7 +21,7 @@ from ser_cache.store.part import (
     part_paths,
     read_states,
 )
-from ser_cache.store.reader import CachedFeatures, check_agreement, open_features
+from ser_cache.store.reader import CachedFeatures
 from ser_cache.store.repair import RepairReport, repair_folder
 from ser_cache.store.schema import (
     CODECS,
@@ -78,6 +79,7 @@ __all__ = [
     "inspect_part",
     "measure",
     "merge_folder",
+    "naming_the_writer",
     "next_number",
     "open_features",
     "open_part",

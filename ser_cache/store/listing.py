@@ -34,6 +34,7 @@ class CacheSummary:
         failed: utterances that could not be extracted.
         pending: utterances planned and not yet extracted.
         bytes: size of all parts.
+        reserved: how much of that is set aside for pending utterances, of which nothing is written.
         codec: how the hidden states are stored.
         fingerprint: what made the features; None when no part could be read.
         hours: hours of audio of the done utterances.
@@ -56,6 +57,7 @@ class CacheSummary:
     damaged: str
     wanted: int | None = None
     absent: int = 0
+    reserved: int = 0
 
     @property
     def total(self) -> int:
@@ -125,6 +127,7 @@ def summarise(folder: Path, utterances: Sequence["Utterance"] | None = None) -> 
         damaged=" ".join(problems),
         wanted=None if utterances is None else len(utterances),
         absent=counts[_ABSENT],
+        reserved=sum(part.size_of(found[part.path] == PENDING) for part in parts),
     )
 
 

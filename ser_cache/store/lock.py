@@ -15,7 +15,8 @@ from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 
-from ser_cache.errors import CacheError, LockedError
+from ser_cache.errors import CacheError, LockedError, VanishedPartError
+from ser_cache.files import make_folder
 from ser_cache.store.part import NO_SPACE, write_error
 
 LOCK_FILE = ".lock"
@@ -40,7 +41,7 @@ def folder_lock(folder: Path, *, enabled: bool = True) -> Iterator[None]:
     """
     path = folder / LOCK_FILE
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         descriptor = _acquire(path) if enabled else None
     except OSError as error:
         raise write_error(folder, error) from error
@@ -82,6 +83,31 @@ def require_unlocked(folder: Path) -> None:
         os.close(descriptor)
 
 
+@contextmanager
+def naming_the_writer(folder: Path, *, enabled: bool = True) -> Iterator[None]:
+    """Name who is writing to a folder where a part has vanished meanwhile.
+
+    A merge takes parts away from under whoever looks at them without the lock. Not for the holder of the
+    lock, who would be told of itself.
+
+    Args:
+        folder: ``<cache>/<backbone>/<corpus>``; it need not exist.
+        enabled: False does nothing, for file systems that cannot lock (``--no-lock``).
+
+    Raises:
+        LockedError: instead of a VanishedPartError, while another process holds the folder.
+    """
+    try:
+        yield
+    except VanishedPartError as error:
+        if enabled:
+            try:
+                require_unlocked(folder)
+            except LockedError as locked:
+                raise locked from error
+        raise
+
+
 def require_writable(folder: Path) -> None:
     """Say early that a folder cannot be written to, or cannot be made.
 
@@ -99,7 +125,8 @@ def require_writable(folder: Path) -> None:
 
 def _acquire(path: Path) -> int:
     while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        # As open as the umask lets the parts be: one that a kill left behind must not keep a colleague out.
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
             _lock(path, descriptor, fcntl.LOCK_EX)
             if _is_current(path, descriptor):

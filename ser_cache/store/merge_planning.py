@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from ser_cache.errors import CacheError
 from ser_cache.store.contents import current_rows
+from ser_cache.store.opening import check_agreement
 from ser_cache.store.part import Part, open_part, part_paths, read_states
-from ser_cache.store.reader import check_agreement
 from ser_cache.store.schema import DONE, FAILED, PENDING, frame_bytes, runs_within
 
 if TYPE_CHECKING:

@@ -31,7 +31,7 @@ from ser_cache.store.schema import (
     row_bytes,
     stored_frames,
 )
-from ser_cache.store.seal import USER_BLOCK, Span, check_seal, write_seal
+from ser_cache.store.seal import USER_BLOCK, Span, check_seal, replaced, unreadable, write_seal
 
 _PAGE = 4096  # datasets of a page or more start on one, as maps and direct reads like it
 _ZEROS = bytes(1 << 20)
@@ -103,6 +103,15 @@ class Part:
                     yield position + (layer * total + first) * step, self.frames(row) * step
             else:
                 yield position + row * len(self.layers) * step, len(self.layers) * step
+
+    def size_of(self, rows: NDArray[np.bool_]) -> int:
+        """Bytes that the features of some rows take, whether they are written yet or not."""
+        frames = int(np.diff(self.offsets)[rows].sum())
+        per_layer = sum(
+            (frames if field.per_frame else int(np.count_nonzero(rows))) * np.dtype(field.dtype).itemsize
+            for field in self.fields
+        )
+        return per_layer * len(self.layers) * self.width
 
     def checksum(self, row: int, pieces: Iterable[memoryview]) -> int:
         """64 bits over everything stored for a row: its columns, and its bytes in the order of `spans`.
@@ -178,7 +187,7 @@ def open_part(path: Path) -> Part:
                 positions=_positions(file),
             )
     except OSError as error:
-        raise CacheError(f"{path} cannot be read ({error}).") from error
+        raise unreadable(path, error) from error
 
 
 def read_states(part: Part) -> NDArray[np.bytes_]:
@@ -191,9 +200,9 @@ def read_states(part: Part) -> NDArray[np.bytes_]:
     try:
         states = np.fromfile(part.path, dtype=STATE_DTYPE, count=count, offset=part.positions["state"])
     except OSError as error:
-        raise CacheError(f"{part.path} cannot be read any more ({error.strerror}).") from error
+        raise unreadable(part.path, error) from error
     if len(states) < count:
-        raise CacheError(f"{part.path} was replaced while it was in use: run the same command again.")
+        raise replaced(part.path)
     return states
 
 

@@ -1,112 +1,31 @@
-"""Read cached features through memory maps: no HDF5 lock, no copies, safe in forked and spawned workers.
-
-Stage 2 has no weights, so it checks what it can see: that the parts of a corpus agree, and that the audio
-behind each row is the manifest's.
-"""
+"""Read cached features through memory maps: no HDF5 lock, no copies, safe in forked and spawned workers."""
 
 from __future__ import annotations
 
 import math
 import mmap
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from ser_cache.errors import CacheError, StaleCacheError
-from ser_cache.store.commands import remake_of
-from ser_cache.store.failures import read_failures
 from ser_cache.store.fingerprint import Fingerprint, differences
 from ser_cache.store.gathering import ReadAhead, announce, as_indices, batch_buffer, copy_frames, even_runs
-from ser_cache.store.part import Part, open_part, part_paths, read_states
-from ser_cache.store.schema import DONE, FAILED, SUPERSEDED, Field
-from ser_cache.store.seal import USER_BLOCK, seal_digest
+from ser_cache.store.part import Part
+from ser_cache.store.schema import Field
+from ser_cache.store.seal import USER_BLOCK, replaced, seal_digest, unreadable
 
 if TYPE_CHECKING:
     from types import TracebackType
 
     from numpy.typing import NDArray
 
-    from ser_cache.manifest import Utterance
-
 _MAPS = 64  # each map holds one file descriptor; a part is up to 8 GiB, so 64 of them are half a terabyte
-_DIGITS = 12
-
-
-def open_features(
-    folder: Path, utterances: Sequence[Utterance], places: Sequence[str] = ()
-) -> CachedFeatures:
-    """Open the features of some utterances of one corpus under one backbone.
-
-    Args:
-        folder: ``<cache>/<backbone>[+variant]/<corpus>``.
-        utterances: the utterances wanted, in the order wanted. Rows of others are ignored.
-        places: what a command in a message needs to find the same folders, such as ``--cache`` and a folder.
-
-    Raises:
-        CacheError: nothing is cached there, parts are damaged or disagree, or utterances are missing.
-        StaleCacheError: features were made from other audio than the manifest's.
-    """
-    parts = [open_part(path) for path in part_paths(folder)]
-    again = remake_of(folder, parts).command(places)
-    if not parts:
-        raise CacheError(f"{folder} holds no features: run {again}.")
-    check_agreement(parts)
-    located = _locate(parts)
-    rows: list[tuple[int, int]] = []
-    ids: list[str] = []
-    failed: list[str] = []
-    missing = 0
-    for utterance in utterances:
-        part, row, state = located.get(utterance.id, (0, 0, b""))
-        if state in (DONE, FAILED) and (found := _audio_difference(parts[part], row, utterance)):
-            raise StaleCacheError(
-                f"{folder} was made from another recording of {utterance.id!r} ({found}): run {again}, which "
-                "redoes the changed ones only."
-            )
-        if state == DONE:
-            ids.append(utterance.id)
-            rows.append((part, row))
-        elif state == FAILED:
-            failed.append(utterance.id)
-        else:
-            missing += 1
-    if missing:
-        raise CacheError(f"{folder} is incomplete: {missing} of {len(utterances)} missing, run {again}.")
-    reasons = read_failures(folder) if failed else {}
-    return CachedFeatures(
-        parts, ids, rows, {id_: reasons.get(id_, "no reason is recorded") for id_ in failed}
-    )
-
-
-def _audio_difference(part: Part, row: int, utterance: Utterance) -> str:
-    """How the audio behind a row differs from the manifest's, or ""."""
-    if part.audio_sha256[row] != utterance.sha256:
-        ours, theirs = part.audio_sha256[row][:_DIGITS], utterance.sha256[:_DIGITS]
-        return f"audio hash: cache {ours}, manifest {theirs}"
-    if (samples := int(part.samples[row])) != utterance.samples:  # the same file, decoded otherwise
-        return f"samples at 16 kHz: cache {samples}, manifest {utterance.samples}"
-    return ""
-
-
-def check_agreement(parts: Sequence[Part]) -> None:
-    """Check that the parts of one folder hold the same kind of features.
-
-    Raises:
-        StaleCacheError: two parts differ in fingerprint; the message shows how.
-    """
-    for part in parts[1:]:
-        found = differences(parts[0].fingerprint, part.fingerprint)
-        if found:
-            raise StaleCacheError(
-                f"{parts[0].path} and {part.path.name} were made differently ({'; '.join(found)}): delete "
-                "one of them and run `ser extract` again."
-            )
 
 
 class CachedFeatures:
-    """The features of some utterances, mapped into memory; made by `open_features`.
+    """The features of some utterances, mapped into memory; made by `opening.open_features`.
 
     A context manager. It may be used from threads, after a fork, and pickled to another process: each process
     maps the files by itself. Views of hidden states stay valid after `close`.
@@ -368,21 +287,11 @@ class CachedFeatures:
                 with path.open("rb") as file:
                     mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
             except (OSError, ValueError) as error:
-                raise CacheError(f"{path} cannot be read any more ({error}).") from error
+                raise unreadable(path, error) from error
             if seal_digest(mapped[:USER_BLOCK]) != self._parts[part].seal:
-                raise CacheError(f"{path} was replaced while it was in use: run the same command again.")
+                raise replaced(path)
             self._maps[part] = mapped
             # No step fails when another thread drops the same one; a lock might be held across a fork.
             for oldest in list(self._maps)[:-_MAPS]:
                 self._maps.pop(oldest, None)  # arrays that still show it keep it open
         return mapped
-
-
-def _locate(parts: Sequence[Part]) -> dict[str, tuple[int, int, bytes]]:
-    """Where each id's current row is: ``(part, row, state)``."""
-    located: dict[str, tuple[int, int, bytes]] = {}
-    for number, part in enumerate(parts):
-        for row, state in enumerate(read_states(part).tolist()):
-            if state != SUPERSEDED:
-                located[part.ids[row]] = (number, row, state)
-    return located

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from ser_cache.errors import CacheError, DamagedPartError
+from ser_cache.errors import CacheError, DamagedPartError, VanishedPartError
 from ser_cache.files import canonical_json
 from ser_cache.store.schema import SCHEMA
 
@@ -60,7 +60,22 @@ def check_seal(path: Path) -> bytes:
         with path.open("rb") as file:
             return _check(path, file)
     except OSError as error:
-        raise CacheError(f"{path} cannot be read ({error.strerror}).") from error
+        raise unreadable(path, error) from error
+
+
+def unreadable(path: Path, error: OSError | ValueError) -> CacheError:
+    """What to tell the user when the system does not let a part be read."""
+    if not path.exists():  # HDF5's own error does not say so
+        return VanishedPartError(
+            f"{path} is not there any more, as after `ser cache merge`: run the same command again."
+        )
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return CacheError(f"{path} cannot be read ({reason}): check its permissions, and the disk.")
+
+
+def replaced(path: Path) -> VanishedPartError:
+    """What to tell the user when a part is no longer the one that was opened."""
+    return VanishedPartError(f"{path} was replaced while it was in use: run the same command again.")
 
 
 def seal_digest(block: bytes) -> bytes:

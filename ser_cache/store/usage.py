@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,7 @@ from ser_cache.errors import CacheError
 from ser_cache.store.contents import current_rows, in_manifest, leftovers, own_files, set_aside, statuses
 from ser_cache.store.lock import LOCK_FILE, folder_lock
 from ser_cache.store.part import Part, open_part, part_paths, read_states, write_error
-from ser_cache.store.schema import SAMPLES_PER_HOUR
+from ser_cache.store.schema import PENDING, SAMPLES_PER_HOUR
 
 if TYPE_CHECKING:
     from ser_cache.manifest import Utterance
@@ -38,6 +38,7 @@ class Usage:
         unwanted: whether that would be all of them, which a merge refuses; `reclaimable` is then 0.
         unused: damaged parts set aside and leftovers of killed processes; also in `other`.
         hours: hours of audio of the rows that count.
+        reserved: set aside for rows of which nothing is written yet; also in `hidden` and `pooled`.
     """
 
     backbone: str
@@ -50,6 +51,7 @@ class Usage:
     unwanted: bool
     unused: int
     hours: float
+    reserved: int = 0
 
     @property
     def total(self) -> int:
@@ -86,10 +88,13 @@ def measure(folder: Path, utterances: Sequence["Utterance"] | None = None) -> Us
         pooled=pooled,
         other=sum(status.st_size for status in files) - hidden - pooled,
         allocated=sum(status.st_blocks for status in files) * _BLOCK,
-        reclaimable=0 if unwanted else _reclaimable(parts, kept),
+        reclaimable=0
+        if unwanted
+        else sum(part.size_of(~mask) for part, mask in zip(parts, kept, strict=True)),
         unwanted=unwanted,
         unused=sum(status.st_size for status in statuses([*set_aside(folder), *leftovers(folder)])),
         hours=samples / SAMPLES_PER_HOUR,
+        reserved=sum(part.size_of(own == PENDING) for part, own in zip(parts, states, strict=True)),
     )
 
 
@@ -129,10 +134,3 @@ def _bytes(part: Part, pooled: bool) -> int:
         for field in part.fields
         if (field.name in _POOLED) == pooled
     )
-
-
-def _reclaimable(parts: Sequence[Part], kept: Sequence[NDArray[np.bool_]]) -> int:
-    rows: list[tuple[Part, Any]] = [
-        (part, row) for part, mask in zip(parts, kept, strict=True) for row in np.flatnonzero(~mask)
-    ]
-    return sum(count for part, row in rows for _, count in part.spans(int(row)))

@@ -17,7 +17,7 @@ import numpy as np
 from ser_cache.errors import CacheError, DamagedPartError
 from ser_cache.store.part import Part, open_part
 from ser_cache.store.schema import CHECKSUM_DTYPE, DONE, STATE_DTYPE, STATES
-from ser_cache.store.seal import Span
+from ser_cache.store.seal import Span, unreadable
 
 _READ_BYTES = 1 << 20
 _THREADS = min(8, os.cpu_count() or 1)  # beyond these, no disk keeps up
@@ -79,7 +79,7 @@ def inspect_part(path: Path, on_read: Callable[[int], None] | None = None) -> Pa
         with path.open("rb", buffering=0) as file:
             damaged = dict(_damaged(part, file.fileno(), on_read or (lambda _: None)))
     except OSError as error:
-        return PartReport(path, f"{path} cannot be read ({error.strerror}).")
+        return PartReport(path, str(unreadable(path, error)))
     return PartReport(path, rows=damaged, ids={row: part.ids[row] for row in damaged})
 
 

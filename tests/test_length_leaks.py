@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import chi2_contingency
 
-from ser_cache.importing import describe_leak, length_leaks
+from ser_cache.length_leaks import describe_leak, leak_warnings, length_leaks
 from ser_cache.manifest import Manifest, Utterance
 
 EMODB = {
@@ -55,6 +55,22 @@ def test_the_copy_of_emodb_with_clips_of_two_seconds_is_caught():
     assert leak.association == pytest.approx((chi2_contingency(table).statistic / 535) ** 0.5)
     said = describe_leak(leak, manifest)
     assert "132 of 535 clips are exactly 2.000 s, all of them in 3 of 7 emotions (disgust 35 of 46," in said
+
+
+def test_the_warning_beside_a_score_is_one_line_that_points_to_the_audit():
+    lengths = recorded(np.random.default_rng(0), ["anger"] * 60) + [("fear", 32_000)] * 40
+    (line,) = leak_warnings(made(lengths))
+    assert line == (
+        "40 of 100 clips are exactly 2.000 s, all of them in fear: length alone tells these, so scores may "
+        "be too good; see: ser audit --corpus made"
+    )
+
+
+def test_where_every_clip_is_cut_to_that_length_it_gives_nothing_away():
+    lengths = [("anger", 40_000 + n) for n in range(60)] + [("fear", 32_000)] * 40
+    assert len(leak_warnings(made(lengths))) == 1
+    assert leak_warnings(made(lengths), max_seconds=2.0) == ()
+    assert len(leak_warnings(made(lengths), max_seconds=2.2)) == 1
 
 
 @pytest.mark.parametrize("grid", [1, 533, 4_000], ids=["to the sample", "video frames", "quarter seconds"])

@@ -2,7 +2,8 @@
 
 A corpus that somebody cut or padded to one length, but not all of it, is a trap that no listening uncovers:
 a model that finds the end of the audio, or the padding, has found the label. Scores are then too good, and
-every check of speakers and sentences passes.
+every check of speakers and sentences passes. Making a manifest says so, an audit, a description, and every
+score: whoever trains on a corpus is not always who imported it.
 """
 
 from __future__ import annotations
@@ -10,8 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from ser_cache.audio import SAMPLE_RATE
-from ser_cache.manifest import Manifest
+from ser_cache.manifest import SAMPLE_RATE, Manifest
 
 _LEAST_SHARE = 0.05  # of all clips: fewer cannot move a score by more than that
 _LEAST_CLIPS = 10
@@ -37,7 +37,7 @@ class LengthLeak:
     association: float
 
 
-def length_leaks(manifest: Manifest) -> tuple[LengthLeak, ...]:
+def length_leaks(manifest: Manifest, max_seconds: float | None = None) -> tuple[LengthLeak, ...]:
     """The lengths that give emotions away, the most common first; empty for a corpus as it was recorded.
 
     A length counts when all of these hold:
@@ -56,6 +56,8 @@ def length_leaks(manifest: Manifest) -> tuple[LengthLeak, ...]:
 
     Args:
         manifest: with true lengths.
+        max_seconds: how much of each clip is worked through; None for all of it. Clips that were cut to 2 s
+            give nothing away where every clip is cut to its first 2 s or less.
     """
     emotions = Counter(utterance.emotion for utterance in manifest.utterances)
     if len(emotions) < 2:
@@ -66,6 +68,8 @@ def length_leaks(manifest: Manifest) -> tuple[LengthLeak, ...]:
     for samples, clips in lengths.most_common():
         if clips < least:
             break
+        if max_seconds is not None and samples >= round(max_seconds * SAMPLE_RATE):
+            continue  # all longer clips end there too
         having = Counter(u.emotion for u in manifest.utterances if u.samples == samples)
         leak = _leak(samples, having, emotions)
         if leak is not None:
@@ -96,20 +100,39 @@ def _leak(samples: int, having: Counter[str], emotions: Counter[str]) -> LengthL
 
 
 def _chance(chi_square: float, freedom: int) -> float:
-    from scipy.stats import chi2  # takes half a second to import, and hardly any corpus needs it
+    from scipy.special import chdtrc  # takes a moment to import, and hardly any corpus needs it
 
-    return float(chi2.sf(chi_square, freedom))
+    return float(chdtrc(freedom, chi_square))
+
+
+def leak_warnings(manifest: Manifest, max_seconds: float | None = None) -> tuple[str, ...]:
+    """What must be known of clip lengths before believing a score, a line for each that gives emotions away.
+
+    Args:
+        manifest: what is trained on; where emotions were chosen, restricted to these.
+        max_seconds: as for :func:`length_leaks`.
+    """
+    return tuple(
+        f"{_counted(leak, manifest)} {', '.join(emotion for emotion, _, _ in leak.emotions)}: length alone "
+        f"tells these, so scores may be too good; see: ser audit --corpus {manifest.corpus}"
+        for leak in length_leaks(manifest, max_seconds)
+    )
 
 
 def describe_leak(leak: LengthLeak, manifest: Manifest) -> str:
     """A leak in one sentence, and what to do about it."""
-    inside = sum(count for _, count, _ in leak.emotions)
-    seconds = leak.samples / SAMPLE_RATE
-    whose = "all of them" if inside == leak.clips else f"{inside:,} of them"
     names = ", ".join(f"{emotion} {count:,} of {all_:,}" for emotion, count, all_ in leak.emotions)
     return (
-        f"{leak.clips:,} of {len(manifest):,} clips are exactly {seconds:.3f} s, {whose} in "
+        f"{_counted(leak, manifest)} "
         f"{len(leak.emotions)} of {len(manifest.emotions)} emotions ({names}): a classifier can tell these "
         "by length alone, and its scores would be too good. These clips look cut or padded; use the original "
         "recordings, and read scores on this copy with that in mind."
     )
+
+
+def _counted(leak: LengthLeak, manifest: Manifest) -> str:
+    """How many clips have the length, up to the emotions that most of them are of."""
+    inside = sum(count for _, count, _ in leak.emotions)
+    whose = "all of them" if inside == leak.clips else f"{inside:,} of them"
+    seconds = leak.samples / SAMPLE_RATE
+    return f"{leak.clips:,} of {len(manifest):,} clips are exactly {seconds:.3f} s, {whose} in"

@@ -1,0 +1,336 @@
+"""What manifests and cache hold now, beside what a run or a clustering was made from.
+
+A run says by digests which labels, speakers, audio and features it rests on. Where a manifest was corrected
+since, or features were extracted anew with other settings, the same command would give another result: the
+run is of the past. Nothing is stale for what is not here, or cannot be read: that a cache was deleted, or
+that runs were copied to another machine, changes no result.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ser_cache.clustering import read_clustering, stored_clusterings
+from ser_cache.clustering.labels import LABELS, label_sets
+from ser_cache.clustering.storing import CONFIG, ClusteringConfig
+from ser_cache.emotions import EmotionChoice, emotions_text, restrict
+from ser_cache.errors import (
+    CacheError,
+    ClusteringError,
+    ManifestError,
+    ResultsError,
+    SettingsError,
+    SplitError,
+)
+from ser_cache.files import sha256_of_value
+from ser_cache.joined_features import qualified
+from ser_cache.manifest import list_manifests, read_manifest
+from ser_cache.results import Run, RunConfig, manifest_digest, read_sides, splits_as_json
+from ser_cache.splits import SIDES, SplitOptions, make_splits
+
+if TYPE_CHECKING:
+    from ser_cache.clustering import StoredClustering
+    from ser_cache.manifest import Manifest, Utterance
+
+REASONS = {
+    "manifest": "labels, speakers or audio of its clips have changed in the manifest",
+    "clips": "clips of its classes came into the manifest, or left it",
+    "features": "the cached features were made otherwise",
+    "split": "the manifest's fold column divides otherwise",
+}
+"""Why a run is not what its command would give today."""
+
+
+@dataclass(frozen=True)
+class Cached:
+    """The features of one corpus under one backbone.
+
+    Attributes:
+        digest: of their fingerprint.
+        done: ids of the utterances that have features.
+        failed: of those that extraction failed on, which no run asks for.
+    """
+
+    digest: str
+    done: frozenset[str]
+    failed: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Data:
+    """What a run of some corpora, backbone and emotions would rest on now; ids as the run has them.
+
+    Attributes:
+        utterances: of the classes, by id; None unless every corpus has a manifest.
+        done: ids with features; None unless every corpus is cached.
+        failed: ids that extraction failed on.
+        features: digests of the fingerprints that are cached.
+        digest: of the manifests, as ``RunData.manifest``; empty without manifests.
+    """
+
+    utterances: Mapping[str, Utterance] | None
+    done: frozenset[str] | None
+    failed: frozenset[str]
+    features: frozenset[str]
+    digest: str
+
+
+class Present:
+    """Manifests and cached features as they are now, each read once, and only what is asked for."""
+
+    def __init__(self, manifests: Path, cache: Path) -> None:
+        """Name the folders, which need not exist.
+
+        Args:
+            manifests: one ``<corpus>.csv`` a corpus.
+            cache: the root of the cache.
+        """
+        self._folder, self._cache = manifests, cache
+        self._manifests: dict[str, Manifest | None] = {}
+        self._cached: dict[tuple[str, str], Cached | None] = {}
+        self._data: dict[tuple[str, ...], Data] = {}
+        self._clustered: dict[tuple[str, ...], str] = {}
+
+    def manifest(self, corpus: str) -> Manifest | None:
+        """A corpus's manifest; None where there is none that can be read."""
+        if corpus not in self._manifests:
+            self._manifests[corpus] = _manifest(self._folder, corpus)
+        return self._manifests[corpus]
+
+    def cached(self, backbone: str, corpus: str) -> Cached | None:
+        """What is cached of a corpus; None where there is nothing that can be read."""
+        if (backbone, corpus) not in self._cached:
+            self._cached[backbone, corpus] = _cached(self._cache / backbone / corpus)
+        return self._cached[backbone, corpus]
+
+    def data(self, config: RunConfig) -> Data:
+        """What a run of these choices would rest on."""
+        corpora = _corpora(config)
+        key = (config.backbone, emotions_text(config.emotions), config.tested_on, *corpora)
+        if key not in self._data:
+            caches = [self.cached(config.backbone, corpus) for corpus in corpora]
+            there = [one for one in caches if one is not None]
+            whole = [(corpus, one) for corpus, one in zip(corpora, caches, strict=True) if one is not None]
+            done = {_own(config, corpus, id_) for corpus, one in whole for id_ in one.done}
+            failed = {_own(config, corpus, id_) for corpus, one in whole for id_ in one.failed}
+            utterances = self._utterances(config)
+            used = [u for id_, u in (utterances or {}).items() if len(there) < len(caches) or id_ in done]
+            self._data[key] = Data(
+                utterances=utterances,
+                done=frozenset(done) if len(there) == len(caches) else None,
+                failed=frozenset(failed),
+                features=frozenset(one.digest for one in there),
+                digest="" if utterances is None else manifest_digest(used),
+            )
+        return self._data[key]
+
+    def clustered(self, config: ClusteringConfig) -> str:
+        """What a clustering of all emotions would have as digest of its utterances; empty if not known."""
+        key = (config.corpus, config.backbone, *config.labels)
+        if key not in self._clustered:
+            self._clustered[key] = self._digest_clustered(config)
+        return self._clustered[key]
+
+    def _digest_clustered(self, config: ClusteringConfig) -> str:
+        manifest, here = self.manifest(config.corpus), self.cached(config.backbone, config.corpus)
+        if manifest is None:
+            return ""
+        used = [one for one in manifest.utterances if here is None or one.id in here.done]
+        if here is not None and len(used) < sum(one.id not in here.failed for one in manifest.utterances):
+            return ""  # some have no features yet
+        labels = _labels(used, config.labels)
+        return _digest(used, labels) if labels is not None else ""
+
+    def _utterances(self, config: RunConfig) -> dict[str, Utterance] | None:
+        found: dict[str, Utterance] = {}
+        for corpus in _corpora(config):
+            manifest = self.manifest(corpus)
+            if manifest is None:
+                return None
+            if config.emotions:
+                manifest = restrict(manifest, EmotionChoice.of(config.emotions))
+            for one in manifest.utterances:
+                id_ = _own(config, corpus, one.id)
+                speaker = _own(config, corpus, one.speaker)
+                found[id_] = replace(one, id=id_, speaker=speaker) if config.tested_on else one
+        return found
+
+
+def stale_now(runs: Iterable[Run], present: Present) -> dict[Path, tuple[str, ...]]:
+    """The runs that the same command would not give today: folder to reasons, each one of ``REASONS``."""
+    found = {}
+    for run in runs:
+        with suppress(ResultsError, SettingsError):  # damage is named where the run is read
+            if reasons := changes_since(run, present):
+                found[run.folder] = reasons
+    return found
+
+
+def changes_since(run: Run, present: Present) -> tuple[str, ...]:
+    """What has changed since a run was made, as names of ``REASONS``; empty for nothing that is known.
+
+    Raises:
+        ResultsError: its splits cannot be read.
+        SettingsError: its emotions are no choice of emotions.
+    """
+    data, made = present.data(run.config), run.config.data
+    found = ["features"] if data.features - {made.fingerprint} else []
+    if data.utterances is None:
+        return tuple(found)
+    if data.digest != made.manifest:
+        found += _manifest_changes(run, data)
+    elif data.done is not None and data.utterances.keys() - data.done - data.failed:
+        found.append("clips")  # what has features is what the run used, and there is more to extract
+    elif run.config.split["kind"] == "column" and _column_digest(data) != made.splits:
+        found.append("split")
+    return tuple(found)
+
+
+def stale_clusterings(runs: Path, present: Present) -> dict[Path, tuple[str, ...]]:
+    """As :func:`stale_now`, of the clusterings beside some runs; what is damaged is passed over."""
+    found = {}
+    for folder in stored_clusterings(runs):
+        with suppress(ResultsError):
+            config = read_config(folder)
+            here = present.cached(config.backbone, config.corpus)
+            alike = here is None or here.digest == config.features
+            # Assignments are read only where that does not settle it: there may be hundreds of layers.
+            if alike and present.clustered(config) == config.utterances:
+                continue
+            if reasons := clustering_changes(read_clustering(folder), present):
+                found[folder] = reasons
+    return found
+
+
+def read_config(folder: Path) -> ClusteringConfig:
+    """What made a clustering.
+
+    Raises:
+        ResultsError: it is damaged.
+    """
+    try:
+        return ClusteringConfig.from_json(json.loads((folder / CONFIG).read_text(encoding="utf-8")))
+    except (OSError, AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ResultsError(f"the clustering {folder} is damaged; repeat it with --force.") from error
+
+
+def clustering_changes(stored: StoredClustering, present: Present) -> tuple[str, ...]:
+    """As :func:`changes_since`, of a clustering.
+
+    A clustering does not say how emotions were taken together. So its emotions have changed where clips of
+    one emotion are in several of its classes now, or an emotion that is a class is in another.
+    """
+    config, members = stored.config, stored.clustering.members
+    manifest, here = present.manifest(config.corpus), present.cached(config.backbone, config.corpus)
+    found = ["features"] if here is not None and here.digest != config.features else []
+    if manifest is None:
+        return tuple(found)
+    by_id = {one.id: one for one in manifest.utterances}
+    if any(id_ not in by_id for id_ in members.ids):
+        return (*found, "clips")
+    own = [by_id[id_] for id_ in members.ids]
+    if not _same_labels(own, members.labels) or _digest(own, members.labels) != config.utterances:
+        found.append("manifest")
+    emotions = {one.emotion for one in own}
+    others = {id_ for id_, one in by_id.items() if one.emotion in emotions} - set(members.ids)
+    if here is not None and others - here.failed:
+        found.append("clips")
+    return tuple(found)
+
+
+def _manifest(folder: Path, corpus: str) -> Manifest | None:
+    with suppress(ManifestError, OSError):
+        paths = list_manifests(folder)
+        return read_manifest(paths[corpus]) if corpus in paths else None
+    return None
+
+
+def _cached(folder: Path) -> Cached | None:
+    if not folder.is_dir():
+        return None
+    from ser_cache.store import DONE, FAILED, current_rows, open_part, part_paths, read_states
+
+    try:
+        parts = [open_part(path) for path in part_paths(folder)]
+        states = [read_states(part) for part in parts]
+    except (CacheError, OSError):
+        return None
+    if not parts:
+        return None
+    done, failed = set[str](), set[str]()
+    for part, state, current in zip(parts, states, current_rows(parts, states), strict=True):
+        for ids, kind in ((done, DONE), (failed, FAILED)):
+            ids.update(part.ids[row] for row in (current & (state == kind)).nonzero()[0].tolist())
+    return Cached(parts[0].fingerprint.digest, frozenset(done), frozenset(failed))
+
+
+def _corpora(config: RunConfig) -> tuple[str, ...]:
+    return tuple(dict.fromkeys([*config.training_corpora, config.test_corpus]))
+
+
+def _own(config: RunConfig, corpus: str, name: str) -> str:
+    """An id or a speaker as the run has it: with the corpus before it where there are several."""
+    return qualified(corpus, name) if config.tested_on else name
+
+
+def _manifest_changes(run: Run, data: Data) -> list[str]:
+    """Why the manifests are others: what a run would use now, beside what this one used."""
+    utterances, config = data.utterances or {}, run.config
+    sides = read_sides(run)
+    tested = {_own(config, config.tested_on, id_) for id_ in sides["test"]}
+    used, left_out = tested | sides["train"] | sides["validation"], sides["left_out"]
+    if used - utterances.keys():
+        return ["clips"]
+    # Who is on no side is listed whole, and counts in the digest where it has features.
+    readings = [used | left_out, used | (left_out & (data.done or frozenset()))]
+    known = {manifest_digest(utterances[id_] for id_ in ids if id_ in utterances) for ids in readings}
+    found = [] if config.data.manifest in known else ["manifest"]
+    if data.done is not None and utterances.keys() - used - left_out - data.failed:
+        found.append("clips")
+    return found
+
+
+def _column_digest(data: Data) -> str:
+    """Digest of the folds that the manifest's column makes now; empty where it makes none."""
+    utterances = data.utterances or {}
+    held = utterances.keys() if data.done is None else data.done
+    try:
+        splits = make_splits(utterances.values(), SplitOptions("column"))
+    except SplitError:
+        return ""
+    kept = []
+    for split in splits:
+        train, validation, test = (tuple(id_ for id_ in split.side(name) if id_ in held) for name in SIDES)
+        kept.append(replace(split, train=train, validation=validation, test=test))
+    return sha256_of_value(splits_as_json(kept))
+
+
+def _same_labels(own: Sequence[Utterance], stored: Mapping[str, tuple[str, ...]]) -> bool:
+    """Whether the manifest has the labels of a clustering, but for emotions that were taken together."""
+    now = _labels(own, [name for name in stored if name != "emotion"])
+    if now is None or any(now[name] != values for name, values in stored.items() if name != "emotion"):
+        return False
+    classes = stored.get("emotion", ())
+    pairs = {(one.emotion, name) for one, name in zip(own, classes, strict=False)}
+    own_class = all(emotion == name for emotion, name in pairs if emotion in set(classes))
+    return own_class and len(pairs) == len({emotion for emotion, _ in pairs})
+
+
+def _labels(own: Sequence[Utterance], names: Sequence[str]) -> dict[str, tuple[str, ...]] | None:
+    """Some labels of utterances, as a clustering compares with them; None where one is none now."""
+    try:
+        found = label_sets(own, [name for name in names if name not in LABELS])
+    except ClusteringError:
+        return None
+    return {name: found[name] for name in names} if set(names) <= found.keys() else None
+
+
+def _digest(own: Sequence[Utterance], labels: Mapping[str, tuple[str, ...]]) -> str:
+    """Of ids, audio and labels, as a clustering's configuration has it."""
+    rows = zip(own, zip(*labels.values(), strict=True), strict=True) if labels else ()
+    return sha256_of_value(sorted([one.id, one.sha256, *values] for one, values in rows))
