@@ -209,7 +209,8 @@ class MfccExtractor:
         kept = self._clipping.kept(samples)
         if self._options.sample_rate != SAMPLE_RATE:
             kept = math.ceil(kept * (self._options.sample_rate / SAMPLE_RATE))  # as librosa.resample counts
-        return 1 + kept // self._options.hop_samples
+        odd = self._options.fft_samples % 2  # a window that has a middle sample begins half a sample later
+        return 1 + (kept - odd) // self._options.hop_samples
 
     def padded_samples(self, samples: int) -> int:
         """The clip itself."""

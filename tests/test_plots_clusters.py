@@ -140,7 +140,7 @@ def test_cells_hold_share_and_count_and_dark_ones_white_letters(tmp_path, drawn)
 def test_names_longer_than_a_cell_stand_upright_and_a_long_title_is_broken(
     tmp_path, drawn, classes, rotation
 ):
-    title = "emovo, whisper-base-encoder, multilayer\nsplit leave one speaker out, UA 48.0±3.2, 3 seeds"
+    title = "emovo, whisper-base\nsplit leave one speaker out, UA 48.0±3.2, counts over 3 seeds"
     draw_confusion(tmp_path / "a.png", [[9, 1], [0, 4]], classes, title)
     (figure,) = drawn
     assert {label.get_rotation() for label in figure.axes[0].get_xticklabels()} == {rotation}

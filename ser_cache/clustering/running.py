@@ -13,7 +13,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from ser_cache.clustering.measures import agreement
+from ser_cache.clustering.measures import Agreement, agreement
 from ser_cache.clustering.options import GLOBAL, ClusterOptions
 from ser_cache.clustering.outcome import Clustering, Members, Trial
 from ser_cache.clustering.partitioning import Partition, k_means
@@ -75,25 +75,20 @@ def cluster_points(
     best = max(trials, key=lambda trial: np.mean(trial.silhouette))
     at_best = [number for number, (k, _) in enumerate(partitions) if k == best.k]
     chosen = min(at_best, key=lambda number: partitions[number][1].inertia)
-    two = np.zeros((len(ids), 2))
-    two[:, : components.points.shape[1]] = components.points[:, :2]
     clustering = Clustering(
         features=ready.shape[1],
         constant=points.shape[1] - ready.shape[1],
         k=best.k,
         seed=options.seeds[at_best.index(chosen)],
         trials=trials,
-        agreements={
-            name: tuple(
-                agreement(partitions[number][1].clusters, values, options.permutations) for number in at_best
-            )
-            for name, values in known.items()
-        },
+        agreements=_agreements([partitions[number][1] for number in at_best], known, options),
         label_silhouettes={
             name: float(np.nanmean(one)) for name, one in zip(groups, found[len(partitions) :], strict=True)
         },
         explained=tuple(components.explained.tolist()),
-        members=Members(tuple(ids), partitions[chosen][1].clusters, scores[chosen], two, known),
+        members=Members(
+            tuple(ids), partitions[chosen][1].clusters, scores[chosen], _two(components.points), known
+        ),
     )
     progress(all_steps, all_steps, "")
     return clustering
@@ -102,6 +97,23 @@ def cluster_points(
 def steps(options: ClusterOptions) -> int:
     """How many steps progress counts: every k-means, silhouettes, and agreement with labels."""
     return len(options.k) * len(options.seeds) + 2
+
+
+def _agreements(
+    partitions: Sequence[Partition], labels: Mapping[str, tuple[str, ...]], options: ClusterOptions
+) -> dict[str, tuple[Agreement, ...]]:
+    """Of each partition with every label."""
+    return {
+        name: tuple(agreement(one.clusters, values, options.permutations) for one in partitions)
+        for name, values in labels.items()
+    }
+
+
+def _two(components: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The first two components, (n, 2); zeros where there is one only."""
+    two = np.zeros((len(components), 2))
+    two[:, : components.shape[1]] = components[:, :2]
+    return two
 
 
 def _groups(labels: Mapping[str, tuple[str, ...]], standardise: str) -> tuple[str, ...] | None:

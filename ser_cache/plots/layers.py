@@ -90,7 +90,8 @@ def _draw_curves(axes: Any, corpus: str, scores: Sequence[LayerScores], score: s
     axes.set_ylabel(f"{score}, percent", fontsize=8)
     axes.set_xticks(sorted({layer for row in scores for layer in row.layers}))
     axes.tick_params(labelsize=7)
-    axes.legend(fontsize=7, handlelength=4)
+    # Beside the curves, which fill the panel: on them it would hide some.
+    axes.legend(fontsize=7, handlelength=4, loc="center left", bbox_to_anchor=(1.01, 0.5))
 
 
 def _name(row: LayerWeights | LayerScores, beside: Sequence[LayerWeights | LayerScores]) -> str:
