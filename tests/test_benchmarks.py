@@ -257,7 +257,7 @@ def test_manifests_measures_every_step(script, capsys):
         "validate",
         *(f"split {kind}" for kind in script("manifests").SPLITS),
     ]
-    assert "loading, validating and the slowest split" in out
+    assert "loading (which validates) and the slowest split" in out
 
 
 def test_division_shows_what_is_drawn_and_what_is_found(corpus, script, capsys):
