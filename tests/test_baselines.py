@@ -1,13 +1,15 @@
 """A baseline's runs: the same for any jobs and order, reused, counted as they go, told what was stopped."""
 
 import csv
+import os
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from small_baselines import chosen, corpus
 
-from ser_cache.baselines import CLASSIFIERS, baseline
+from ser_cache.baselines import CLASSIFIERS, baseline, running
 from ser_cache.errors import ResultsError, TrainingError
 from ser_cache.manifest import Manifest
 from ser_cache.restoring import require_models
@@ -28,6 +30,23 @@ def test_neither_jobs_nor_the_order_of_rows_change_a_result(name, tmp_path):
         (folder,) = (tmp_path / f"{jobs}").glob("toy-*")
         written.append([(folder / file).read_bytes() for file in ("predictions.csv", "log.csv")])
     assert written[0] == written[1] == written[2]
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="children are listed by Linux")
+@pytest.mark.usefixtures("small_grids")
+def test_processes_that_grew_forests_do_not_outlive_the_baseline(tmp_path, monkeypatch):
+    def left() -> list[str]:
+        words = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
+        lines = [Path(f"/proc/{word}/cmdline").read_bytes().decode() for word in words]
+        return [line for line in lines if "LokyProcess" in line]
+
+    features, manifest = corpus()
+    with monkeypatch.context() as changed:
+        changed.setattr(running, "end_processes", lambda: None)
+        baseline(features, manifest, chosen("rf", jobs=2), tmp_path / "kept")
+        assert left()
+    baseline(features, manifest, chosen("rf", jobs=2), tmp_path / "ended")
+    assert not left()
 
 
 @pytest.mark.usefixtures("small_grids")

@@ -10,6 +10,7 @@ would depend on how many there are.
 from __future__ import annotations
 
 import os
+import sys
 import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -214,7 +215,7 @@ def _each_on(
 def _each_in_processes(
     workers: int, calls: Sequence[tuple[Evaluate, _Unit, Sides, Effort]]
 ) -> Iterator[tuple[_Unit, list[Outcome]]]:
-    """The same in processes, which are kept for the next search; an interruption ends them."""
+    """The same in processes, kept for the next search until `end_processes`; an interruption ends them."""
     from joblib import Parallel, delayed, parallel_config
 
     with parallel_config("loky", inner_max_num_threads=1):
@@ -224,6 +225,15 @@ def _each_in_processes(
         yield from results
     finally:
         results.close()
+
+
+def end_processes() -> None:
+    """End the processes that searches left: they would wait for minutes, and so would who waits for them."""
+    if "joblib.externals.loky" not in sys.modules:
+        return
+    from joblib.externals.loky import get_reusable_executor
+
+    get_reusable_executor().shutdown(wait=True)
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from ser_cache import __version__
 from ser_cache.baselines.classifiers import Classifier, classifier_named
+from ser_cache.baselines.grid_search import end_processes
 from ser_cache.baselines.inner_folds import inner_folds
 from ser_cache.baselines.kept import forget
 from ser_cache.baselines.one_run import TRAINED_ON, Meter, Work
@@ -88,7 +89,10 @@ def baseline(
     for run in good.values():
         forget(runs, run.config)
     todo = [work for work in wanted if work.config.run_id not in good]
-    trained = _train(features, todo, runs, on_progress)
+    try:
+        trained = _train(features, todo, runs, on_progress)
+    finally:
+        end_processes()
     summaries = []
     for work, known in zip(wanted, found, strict=True):
         reused = work.config.run_id in good
