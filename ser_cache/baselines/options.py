@@ -20,7 +20,7 @@ class BaselineOptions:
         split: how the corpus is divided; train and validation are both trained on.
         protocol: how candidates are compared, on which functionals of the frames.
         seeds: of classifiers with chance in them; the others are trained once.
-        jobs: threads; no result depends on them.
+        jobs: threads, or processes for forests; no result depends on them.
         force: repeat runs that are there already.
     """
 

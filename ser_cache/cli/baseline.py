@@ -85,7 +85,7 @@ _ALWAYS = {"corpus", "head", "chosen", "mean", "range"}
     help="Where a solver of svm or logreg is stopped, which is told [default: 100000].",
 )
 @click.option("--seeds", default=1, show_default=True, type=click.IntRange(1), help="Forests per fold.")
-@click.option("--jobs", type=click.IntRange(1), help="Threads; no result depends on it [default: all cores].")
+@click.option("--jobs", type=click.IntRange(1), help="Cores to use; no result depends on it [default: all].")
 @click.option("--force", is_flag=True, help="Train again what is there already.")
 @where_things_live("manifests", "cache", "runs")
 def baseline(

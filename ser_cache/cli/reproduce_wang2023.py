@@ -75,7 +75,7 @@ class Work:
 @click.option(
     "--seeds", default=1, show_default=True, type=click.IntRange(1), help="Forests a fold; k-means a corpus."
 )
-@click.option("--jobs", type=click.IntRange(1), help="Threads; no result depends on it [default: all cores].")
+@click.option("--jobs", type=click.IntRange(1), help="Cores to use; no result depends on it [default: all].")
 @click.option("--plot", type=OUTPUT_FILE, help="Draw clusters and confusions too: FILE.png, .pdf or .svg.")
 @click.option("--force", is_flag=True, help="Run again what is there already.")
 @click.option("--dry-run", is_flag=True, help="Show what needs no audio, what can run, how to get the rest.")
