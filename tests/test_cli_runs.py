@@ -67,7 +67,11 @@ def test_filters_and_sorting(runs, capsys):
     assert re.search(r"UA +95% CI +WA", out), "the interval is that of the score sorted by"
     assert "multilayer" in rows_of(out)[-1]
     assert run(["runs", "--head", "linear", "--model", "whisper-base+full", "--layer", "2"]) == 0
-    assert len(rows_of(capsys.readouterr().out)) == 1
+    out = capsys.readouterr().out
+    assert len(rows_of(out)) == 1
+    assert "layers" in out, "or it would read as a run on the usual layer"
+    assert run(["runs", "--head", "linear", "--model", "whisper-base+full"]) == 0
+    assert "layers" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -91,13 +91,17 @@ class RunTable:
         return f"stale: {'; '.join(f'{name}: {told[name]}' for name in self.stale)}"
 
 
-def table_of(runs: Sequence[Run], score: str = "macro_f1", stale: Stale | None = None) -> RunTable:
+def table_of(
+    runs: Sequence[Run], score: str = "macro_f1", stale: Stale | None = None, show_layers: bool = False
+) -> RunTable:
     """Lay runs out.
 
     Args:
         runs: in the order of the rows.
         score: the one that the interval is of, which stands beside it.
         stale: the stale runs, with the reasons.
+        show_layers: also where backbone and head tell them, as where some were asked for: a table of layer 3
+            alone would otherwise read as one of the last.
     """
     from ser_cache.cross_corpus import KIND
     from ser_cache.emotions import emotions_text
@@ -127,7 +131,9 @@ def table_of(runs: Sequence[Run], score: str = "macro_f1", stale: Stale | None =
     shared = {
         heading: values[0] for heading, values in cells.items() if heading != "run" and len(set(values)) == 1
     }
-    if _implied(cells["layers"], list(zip(cells["backbone"], cells["head"], strict=True))):
+    if not show_layers and _implied(
+        cells["layers"], list(zip(cells["backbone"], cells["head"], strict=True))
+    ):
         del cells["layers"]
         shared.pop("layers", None)
     across = [bool(run.config.tested_on) for run in runs]

@@ -202,7 +202,7 @@ def _list(
         # Without runs every name is unknown.
         chosen = select(found.runs, wanted, found.stale) if found.runs else []
         ordered = sort_runs(chosen, key, found.stale, reverse=reverse)
-        _print(ordered, found.stale, where.runs, key, shape, output)
+        _print(ordered, found.stale, where.runs, key, shape, output, bool(wanted.layers))
         if shape == "table" and wanted == type(wanted)():
             _note_clusterings(where)
     finally:  # also where a filter was mistyped: the run that is missed may be among these
@@ -255,7 +255,13 @@ def _matrix(where: settings.Locations, wanted: Wanted, key: str) -> int:
 
 
 def _print(
-    found: Sequence[Run], stale: Stale, folder: Path, key: str, shape: str, output: Path | None
+    found: Sequence[Run],
+    stale: Stale,
+    folder: Path,
+    key: str,
+    shape: str,
+    output: Path | None,
+    show_layers: bool,
 ) -> None:
     from ser_cache.results import list_runs
     from ser_cache.results.query import record
@@ -272,7 +278,7 @@ def _print(
             screen.note(f"There are no runs in {folder}; train some with: ser probe")
         return
     score = _score_sorted_by(key, records)
-    table = table_of(found, score, stale)
+    table = table_of(found, score, stale, show_layers)
     if shape == "table":
         show_runs(table, f"Runs in {folder}", score)
         screen.say(f"one in detail: ser runs {table.rows[0][0]}")
