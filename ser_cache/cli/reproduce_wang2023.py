@@ -109,7 +109,7 @@ def wang2023(
     `ser cluster`, and reused.
     """
     from ser_cache.extraction.running import usable_processors
-    from ser_cache.reproduction.wang2023 import CORPUS, StudyOptions, held_out
+    from ser_cache.reproduction.wang2023 import StudyOptions, held_out
 
     where = settings.locate(manifests, cache, runs)
     written = _written(shape, output)
@@ -141,11 +141,18 @@ def wang2023(
         if plot is not None:
             _draw(report, plot)
     if not dry_run and not corpora and not any(one.job for one in work):
-        raise SettingsError(
-            f"no corpus in {where.manifests} has {options.features} in {where.cache}, or audio to extract it "
-            f"from; begin with: ser manifest {CORPUS} ROOT"
-        )
+        raise _nothing_to_run(where, options)
     return status
+
+
+def _nothing_to_run(where: settings.Locations, options: StudyOptions) -> SettingsError:
+    """What to say where no corpus has features, or audio to make them of."""
+    from ser_cache.reproduction.wang2023 import CORPUS
+
+    return SettingsError(
+        f"no corpus in {where.manifests} has {options.features} in {where.cache}, or audio to extract it "
+        f"from; begin with: ser manifest {CORPUS} ROOT"
+    )
 
 
 def _written(shape: str | None, output: Path | None) -> str:

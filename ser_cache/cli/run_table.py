@@ -103,7 +103,6 @@ def table_of(
         show_layers: also where backbone and head tell them, as where some were asked for: a table of layer 3
             alone would otherwise read as one of the last.
     """
-    from ser_cache.cross_corpus import KIND
     from ser_cache.emotions import emotions_text
     from ser_cache.results import summarise
     from ser_cache.results.finding import short_digits
@@ -131,6 +130,27 @@ def table_of(
     shared = {
         heading: values[0] for heading, values in cells.items() if heading != "run" and len(set(values)) == 1
     }
+    _drop_implied(cells, shared, runs, show_layers)
+    if len(runs) == 1:
+        shared |= {"folds": about["folds"](runs[0])}
+        shared = {heading: shared[heading] for heading in ("split", "protocol", "seeds", "folds")}
+    kept = {heading: values for heading, values in cells.items() if heading not in shared}
+    kept |= _score_cells([summarise(run) for run in runs], score)
+    return RunTable(
+        headings=tuple(kept),
+        rows=tuple(zip(*kept.values(), strict=True)),
+        shared=shared,
+        names=tuple(run.folder.name for run in runs),
+        stale=tuple(sorted({reason for found in reasons.values() for reason in found})),
+    )
+
+
+def _drop_implied(
+    cells: dict[str, list[str]], shared: dict[str, str], runs: Sequence[Run], show_layers: bool
+) -> None:
+    """Take away, in place, columns that others tell already, for which a terminal has no room."""
+    from ser_cache.cross_corpus import KIND
+
     if not show_layers and _implied(
         cells["layers"], list(zip(cells["backbone"], cells["head"], strict=True))
     ):
@@ -147,18 +167,6 @@ def table_of(
         if unusual := cells["split"][across.index(True)].removeprefix(KIND).strip(", "):
             shared["across corpora"] = unusual
         del cells["split"]
-    if len(runs) == 1:
-        shared |= {"folds": about["folds"](runs[0])}
-        shared = {heading: shared[heading] for heading in ("split", "protocol", "seeds", "folds")}
-    kept = {heading: values for heading, values in cells.items() if heading not in shared}
-    kept |= _score_cells([summarise(run) for run in runs], score)
-    return RunTable(
-        headings=tuple(kept),
-        rows=tuple(zip(*kept.values(), strict=True)),
-        shared=shared,
-        names=tuple(run.folder.name for run in runs),
-        stale=tuple(sorted({reason for found in reasons.values() for reason in found})),
-    )
 
 
 def show_runs(table: RunTable, title: str, score: str = "macro_f1") -> None:

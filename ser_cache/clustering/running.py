@@ -74,6 +74,7 @@ def cluster_points(
     progress(all_steps - 1, all_steps, "agreement with labels")
     best = max(trials, key=lambda trial: np.mean(trial.silhouette))
     at_best = [number for number, (k, _) in enumerate(partitions) if k == best.k]
+    of_labels = zip(groups, found[len(partitions) :], strict=True)
     chosen = min(at_best, key=lambda number: partitions[number][1].inertia)
     clustering = Clustering(
         features=ready.shape[1],
@@ -82,9 +83,7 @@ def cluster_points(
         seed=options.seeds[at_best.index(chosen)],
         trials=trials,
         agreements=_agreements([partitions[number][1] for number in at_best], known, options),
-        label_silhouettes={
-            name: float(np.nanmean(one)) for name, one in zip(groups, found[len(partitions) :], strict=True)
-        },
+        label_silhouettes={name: float(np.nanmean(one)) for name, one in of_labels},
         explained=tuple(components.explained.tolist()),
         members=Members(
             tuple(ids), partitions[chosen][1].clusters, scores[chosen], _two(components.points), known
