@@ -182,8 +182,10 @@ def test_every_model_of_a_stack_may_be_fed_its_own_layer():
         torch.testing.assert_close(alone(fed[place : place + 1], segments())[0], logits[place])
 
 
-def test_shares_that_are_mixed_together_are_mixed_as_alone():
-    """Bit for bit, as is their gradient: otherwise a result would depend on its company."""
+@pytest.mark.parametrize("chunk", [65_536, 1_000])
+def test_shares_that_are_mixed_together_are_mixed_as_alone(monkeypatch, chunk):
+    """Bit for bit, as is their gradient, also in pieces: else a result would depend on its company."""
+    monkeypatch.setattr("ser_cache.mixing._CHUNK", chunk)
     generator = torch.Generator().manual_seed(0)
     states = torch.randn(5, 300, 64, generator=generator)
     shares = torch.softmax(torch.randn(4, 5, generator=generator), dim=1)

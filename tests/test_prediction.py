@@ -51,8 +51,14 @@ BACKBONES = {
         (*WAV2VEC2, "--max-seconds", "0.5", "--normalise", "no", "--codec", "fp32"),
     ),
     "tiny-whisper": (("multilayer",), ("--model", "WHISPER", "--precision", "fp32")),
+    "tiny-whisper+fp32": (
+        ("linear", "nonlinear", "multilayer"),
+        ("--model", "WHISPER", "--precision", "fp32", "--codec", "fp32"),
+    ),
 }
 """Folder in the cache -> the heads trained on it, and how it was extracted."""
+PROBED = {"tiny-whisper+fp32": ("--standardise", "global", "--layer", "1")}
+"""... and what its heads are trained with, beside the usual."""
 CPU = PredictionOptions(device="cpu")
 
 
@@ -67,7 +73,8 @@ def workshop(tmp_path_factory):
     models = {"WAV2VEC2": str(shop.wav2vec2), "WHISPER": str(shop.whisper)}
     for name, (heads, arguments) in BACKBONES.items():
         shop.extract(*(models.get(word, word) for word in arguments))
-        shop.probe("--model", name, *(word for head in heads for word in ("--head", head)))
+        wanted = (word for head in heads for word in ("--head", head))
+        shop.probe("--model", name, *wanted, *PROBED.get(name, ()))
     return shop
 
 

@@ -14,6 +14,7 @@ from safetensors.numpy import load_file
 from sklearn.metrics import f1_score, precision_recall_fscore_support
 from small_runs import CLASSES, Entry, as_earlier_version, small_config, small_run
 
+from ser_cache import metrics
 from ser_cache.errors import ResultsError
 from ser_cache.manifest import Utterance
 from ser_cache.results import (
@@ -38,6 +39,7 @@ from ser_cache.results import (
 from ser_cache.results.contents import FILES, FINGERPRINT, LAYER_WEIGHTS, SEARCH, STANDARDISATION
 from ser_cache.results.detail import read_training_log
 from ser_cache.splits import Split
+from ser_cache.statistics import speaker_interval
 
 SPLITS = [
     Split(fold, ("x-0",), ("y-0",), tuple(f"{fold}-{n}" for n in range(6)), speaker_disjoint=True)
@@ -149,6 +151,7 @@ def test_scores_are_pooled_over_folds_per_seed_and_then_averaged():
     assert found["pooled"]["mean"]["macro_f1"] == pytest.approx(np.mean(pooled))
     assert found["pooled"]["std"]["macro_f1"] == pytest.approx(np.std(pooled, ddof=1))
     assert found["mean_of_folds"]["mean"]["macro_f1"] == pytest.approx(np.mean(of_folds))
+    assert found["mean_of_folds"]["std"]["macro_f1"] == pytest.approx(np.std(of_folds, ddof=1))
     per_fold = [np.mean([fold_score(p) for p in parts if p.fold == fold]) for fold in ("s0", "s1", "s2")]
     assert found["mean_of_folds"]["std_over_folds"]["macro_f1"] == pytest.approx(np.std(per_fold, ddof=1))
     assert [row["seed"] for row in found["pooled"]["per_seed"]] == [0, 1]
@@ -156,6 +159,37 @@ def test_scores_are_pooled_over_folds_per_seed_and_then_averaged():
     assert np.sum(found["confusion"]) == 36
     low, high = found["interval"]["ua"]
     assert low <= found["pooled"]["mean"]["ua"] <= high
+
+
+@pytest.mark.parametrize("folds", [1, 3])
+def test_a_class_that_nobody_expresses_counts_over_folds_and_not_in_one_alone(folds):
+    """In the score and in its interval, which rests on the speakers of every seed."""
+    parts = [replace(part, truth=part.truth % 2) for part in predictions()]
+    if folds == 1:
+        parts = [_joined([part for part in parts if part.seed == seed]) for seed in (0, 1)]
+    found = score_run(parts, CLASSES)
+    labels = np.array([True, True, folds > 1])
+    by_speaker = np.zeros((2, 3, 3, 3), dtype=np.int64)
+    for part in parts:
+        for who, truth, predicted in zip(part.speakers, part.truth, part.predicted, strict=True):
+            by_speaker[part.seed, int(who[1:]), truth, predicted] += 1
+    assert by_speaker[..., 2].sum() > 0
+    expected = metrics.macro_f1(by_speaker.sum(axis=1), labels)
+    assert [row["macro_f1"] for row in found["pooled"]["per_seed"]] == pytest.approx(list(expected))
+    interval = speaker_interval(by_speaker, lambda counts: metrics.macro_f1(counts, labels))
+    assert found["interval"]["macro_f1"] == pytest.approx([interval.low, interval.high])
+
+
+def _joined(parts):
+    """One fold of several."""
+    return FoldPredictions(
+        "all",
+        parts[0].seed,
+        tuple(id_ for part in parts for id_ in part.ids),
+        tuple(speaker for part in parts for speaker in part.speakers),
+        np.concatenate([part.truth for part in parts]),
+        np.concatenate([part.scores for part in parts]),
+    )
 
 
 def test_classes_have_their_means_and_spreads_over_seeds():
