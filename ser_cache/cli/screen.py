@@ -241,13 +241,16 @@ class Bar:
             KeyboardInterrupt: Ctrl-C was pressed and got lost.
         """
         interruption.raise_again()
+        if done == 0:  # what goes before the work that is counted says nothing of how long that takes
+            self.started = monotonic()
         if self.progress is not None:
             shown = _shortened(detail, self._room())
             self.progress.update(self.task, completed=done, total=self.total, detail=shown)
         elif monotonic() - self.said > SECONDS_BETWEEN_LINES:
             self.said = monotonic()
             left = (self.said - self.started) * (self.total - done) / max(done, 1)
-            note(f"{self.description}: {done}/{self.total} {detail}, about {left:.0f} s left")
+            estimate = f", about {left:.0f} s left" if done else ""
+            note(f"{self.description}: {done}/{self.total} {detail}{estimate}")
 
     def _room(self) -> int:
         """Characters that are left for the detail on one line of the terminal, after all that comes first."""
