@@ -201,9 +201,7 @@ def _run_one(plan: Plan, job: Job, where: settings.Locations, places: Sequence[s
 
 
 def _note_reused(summaries: Collection[RunSummary]) -> None:
-    reused = sum(summary.reused for summary in summaries)
-    if reused:
-        screen.note(f"{reused} of {len(summaries)} runs were reused; --force trains them again.")
+    screen.note_reused(sum(summary.reused for summary in summaries), len(summaries), "trains again")
 
 
 def _write(path: Path, plan: Plan, sections: Sequence[Section]) -> None:

@@ -265,8 +265,7 @@ def _run(where: settings.Locations, work: Sequence[Work], report: Report, places
     from ser_cache.store import open_features
 
     status = screen.each(work, lambda one: one.planned.corpus, run_one)
-    if report.reused:
-        screen.note(f"{report.reused} of {report.made} runs were reused; --force repeats them.")
+    screen.note_reused(report.reused, report.made, "repeats")
     return status
 
 

@@ -217,9 +217,7 @@ def show_summaries(summaries: Sequence[RunSummary], title: str) -> None:
             notes.setdefault(line, []).append(summary.corpus)
     for line, corpora in notes.items():
         screen.note(f"note: {', '.join(dict.fromkeys(corpora))}: {line}")
-    reused = sum(summary.reused for summary in summaries)
-    if reused:
-        screen.note(f"{reused} of {len(summaries)} runs were reused; --force trains them again.")
+    screen.note_reused(sum(summary.reused for summary in summaries), len(summaries), "trains again")
     screen.say(f"runs: {summaries[0].folder.parent}")
 
 

@@ -209,6 +209,13 @@ def list_failures(failures: Mapping[str, str], where: Path | None) -> None:
     note(f"{len(failures)} failed{f' ({further} not shown)' if further > 0 else ''}{listed}.")
 
 
+def note_reused(reused: int, made: int, repeats: str) -> None:
+    """Say how many runs were there already, and that ``--force`` makes them again; nothing for none."""
+    if reused:
+        runs, were = ("run", "was") if made == 1 else ("runs", "was" if reused == 1 else "were")
+        note(f"{reused} of {made} {runs} {were} reused; --force {repeats}.")
+
+
 def count(number: int, noun: str) -> str:
     """A number with its noun, "1 speaker" or "6 speakers"."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
