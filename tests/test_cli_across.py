@@ -157,7 +157,7 @@ def test_the_emotions_of_a_corpus_are_chosen_and_counted(
     assert made["one"].config.emotions == {}, "one has these three and no calm: the run is as without"
     assert made["three"].config.emotions["neutral"] == ("calm", "neutral")
     assert run(["probe", "--split", "loso", "--corpus", "one", *QUICK]) == 0
-    assert "1 of 1 runs were reused" in capsys.readouterr().err
+    assert "1 of 1 run was reused" in capsys.readouterr().err
     assert run(["probe", "--split", "loso", "--emotions", "calm,fear", *QUICK]) == 0
     assert "skipped: one has no calm; it has anger, fear, neutral." in capsys.readouterr().err
 

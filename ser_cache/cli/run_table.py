@@ -219,7 +219,8 @@ def show_summaries(summaries: Sequence[RunSummary], title: str) -> None:
         screen.note(f"note: {', '.join(dict.fromkeys(corpora))}: {line}")
     reused = sum(summary.reused for summary in summaries)
     if reused:
-        screen.note(f"{reused} of {len(summaries)} runs were reused; --force trains them again.")
+        again = "it" if reused == 1 else "them"
+        screen.note(f"{screen.reused(reused, len(summaries), 'run')}; --force trains {again} again.")
     screen.say(f"runs: {summaries[0].folder.parent}")
 
 

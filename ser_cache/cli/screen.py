@@ -214,6 +214,11 @@ def count(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
+def reused(number: int, total: int, noun: str) -> str:
+    """How many of all were there already, "1 of 3 runs was reused"."""
+    return f"{number:,} of {count(total, noun)} {'was' if number == 1 else 'were'} reused"
+
+
 def size(number: float) -> str:
     """A size in bytes as people read it, in decimal units."""
     for unit in ("B", "kB", "MB", "GB"):
