@@ -289,7 +289,7 @@ def test_a_mistake_gets_one_line_and_status_1(
         (["cache", "nonsense"], "No such command 'nonsense'. See `ser cache --help`."),
         (["extract"], "Missing option '--model'. See `ser extract --help`."),
         (["--nonsense"], "No such option '--nonsense'. See `ser --help`."),
-        (["probe", "--heads", "linear"], "No such option '--heads'. Did you mean '--head'? See `ser probe"),
+        (["runs", "--stalle"], "No such option '--stalle'. "),
     ],
 )
 def test_a_slip_of_typing_leads_to_the_help_of_the_command_that_was_typed(

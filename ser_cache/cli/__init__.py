@@ -114,7 +114,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         typed = sys.argv[1:] if arguments is None else arguments
         command = error.ctx.command_path if error.ctx else _command_path(typed)
         message = error.format_message()
-        stop = "" if message.endswith((".", "?")) else "."
+        stop = "" if message.endswith((".", "?", "?)")) else "."
         return _complain(f"{message}{stop} See `{command} --help`.")
     except click.ClickException as error:
         return _complain(error.format_message())
