@@ -11,7 +11,7 @@ import numpy as np
 from ser_cache.cli import screen
 from ser_cache.clustering import GLOBAL
 from ser_cache.emotions import emotions_text
-from ser_cache.results.query import REPLACED
+from ser_cache.results import REPLACED
 from ser_cache.sections import Section
 from ser_cache.staleness import REASONS
 
