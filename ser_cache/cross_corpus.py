@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations
+from itertools import combinations, product
 from typing import TYPE_CHECKING, Any
 
 from ser_cache.emotions import (
@@ -105,8 +105,16 @@ def cross(
     training = tuple(restrict(named[name], choice) for name in _names(train))
     _check_trained(training, train, choice)
     tested = tuple(choose_emotions(named[name], choice) for name in _names(test))
-    for one, other in (*combinations(training, 2), *((a, b) for a in training for b in tested)):
-        _check_recordings(one, other)
+    for one, other in combinations(training, 2):
+        # Which of the two is meant, nobody but the user knows: labels and selection may differ.
+        _check_recordings(
+            one,
+            other,
+            f"trained on twice; name the one that is meant, --train {one.corpus} or --train {other.corpus}, "
+            "beside --train all too.",
+        )
+    for one, other in product(training, tested):
+        _check_recordings(one, other, "trained on and tested; name one of the two corpora.")
     made = {name: made_of([*train, named[name]], choice) for name in _names(test)}
     return Crossing(training, tested, made)
 
@@ -237,11 +245,11 @@ def _check_trained(
             )
 
 
-def _check_recordings(one: Manifest, other: Manifest) -> None:
+def _check_recordings(one: Manifest, other: Manifest, consequence: str) -> None:
     shared = shared_recordings(one, other)
     if shared:
         ours, theirs = shared[0]
         raise SplitError(
             f"{one.corpus} and {other.corpus} share {len(shared):,} recordings, such as {ours} and {theirs}: "
-            "these would be trained on twice, or trained on and tested; name one of the two corpora."
+            f"these would be {consequence}"
         )

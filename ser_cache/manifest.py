@@ -155,12 +155,26 @@ def list_manifests(folder: Path) -> dict[str, Path]:
     Raises:
         ManifestError: a CSV file there has a name that no corpus can have.
     """
-    if not folder.is_dir():
-        return {}
-    paths = sorted(path for path in folder.glob("*.csv") if not path.name.startswith("."))
-    for path in paths:
-        check_corpus_name(path.stem)
-    return {path.stem: path for path in paths}
+    paths, misnamed = find_manifests(folder)
+    for error in misnamed:
+        raise error
+    return paths
+
+
+def find_manifests(folder: Path) -> tuple[dict[str, Path], tuple[ManifestError, ...]]:
+    """As ``list_manifests``, for listings that go on: manifests, and what is wrong with other CSV files."""
+    found: dict[str, Path] = {}
+    misnamed = []
+    for path in sorted(folder.glob("*.csv")) if folder.is_dir() else ():
+        if path.name.startswith("."):
+            continue
+        try:
+            check_corpus_name(path.stem)
+        except ManifestError as error:
+            misnamed.append(ManifestError(f"{path}: {error} Rename the file, or move it away."))
+        else:
+            found[path.stem] = path
+    return found, tuple(misnamed)
 
 
 def path_of(root: Path, utterance: Utterance) -> Path:

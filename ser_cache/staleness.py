@@ -2,26 +2,21 @@
 
 A run says by digests which labels, speakers, audio and features it rests on. Where a manifest was corrected
 since, or features were extracted anew with other settings, the same command would give another result: the
-run is of the past. Nothing is stale for what is not here, or cannot be read: that a cache was deleted, or
-that runs were copied to another machine, changes no result.
+run is of the past. Nothing is stale for what is not here: that a cache was deleted, or that runs were copied
+to another machine, changes no result. What is here and cannot be read leaves it unknown.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ser_cache.clustering import read_clustering, stored_clusterings
-from ser_cache.clustering.labels import LABELS, label_sets
-from ser_cache.clustering.storing import CONFIG, ClusteringConfig
 from ser_cache.emotions import EmotionChoice, emotions_text, restrict
 from ser_cache.errors import (
     CacheError,
-    ClusteringError,
     ManifestError,
     ResultsError,
     SettingsError,
@@ -29,12 +24,11 @@ from ser_cache.errors import (
 )
 from ser_cache.files import sha256_of_value
 from ser_cache.joined_features import qualified
-from ser_cache.manifest import list_manifests, read_manifest
-from ser_cache.results import Run, RunConfig, manifest_digest, read_sides, splits_as_json
+from ser_cache.manifest import find_manifests, read_manifest
+from ser_cache.results import UNKNOWN, Run, RunConfig, manifest_digest, read_sides, splits_as_json
 from ser_cache.splits import SIDES, SplitOptions, make_splits
 
 if TYPE_CHECKING:
-    from ser_cache.clustering import StoredClustering
     from ser_cache.manifest import Manifest, Utterance
 
 REASONS = {
@@ -42,8 +36,9 @@ REASONS = {
     "clips": "clips of its classes came into the manifest, or left it",
     "features": "the cached features were made otherwise",
     "split": "the manifest's fold column divides otherwise",
+    UNKNOWN: "its manifest or its cached features are here and cannot be read",
 }
-"""Why a run is not what its command would give today."""
+"""Why a run is not what its command would give today, or why that is unknown."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +76,12 @@ class Data:
 
 
 class Present:
-    """Manifests and cached features as they are now, each read once, and only what is asked for."""
+    """Manifests and cached features as they are now, each read once, and only what is asked for.
+
+    Attributes:
+        unreadable: what is wrong with those that were asked for and cannot be read, by what they are of: a
+            corpus, or "corpus, backbone".
+    """
 
     def __init__(self, manifests: Path, cache: Path) -> None:
         """Name the folders, which need not exist.
@@ -90,23 +90,37 @@ class Present:
             manifests: one ``<corpus>.csv`` a corpus.
             cache: the root of the cache.
         """
+        self.unreadable: dict[str, str] = {}
         self._folder, self._cache = manifests, cache
         self._manifests: dict[str, Manifest | None] = {}
         self._cached: dict[tuple[str, str], Cached | None] = {}
         self._data: dict[tuple[str, ...], Data] = {}
-        self._clustered: dict[tuple[str, ...], str] = {}
 
     def manifest(self, corpus: str) -> Manifest | None:
         """A corpus's manifest; None where there is none that can be read."""
         if corpus not in self._manifests:
-            self._manifests[corpus] = _manifest(self._folder, corpus)
+            try:
+                self._manifests[corpus] = _manifest(self._folder, corpus)
+            except ManifestError as error:
+                self._manifests[corpus] = None
+                self.unreadable[corpus] = str(error)
         return self._manifests[corpus]
 
     def cached(self, backbone: str, corpus: str) -> Cached | None:
         """What is cached of a corpus; None where there is nothing that can be read."""
         if (backbone, corpus) not in self._cached:
-            self._cached[backbone, corpus] = _cached(self._cache / backbone / corpus)
+            try:
+                self._cached[backbone, corpus] = _cached(self._cache / backbone / corpus)
+            except (CacheError, OSError) as error:
+                self._cached[backbone, corpus] = None
+                self.unreadable[f"{corpus}, {backbone}"] = str(error)
         return self._cached[backbone, corpus]
+
+    def doubts(self, config: RunConfig) -> bool:
+        """Whether something that a run of these choices would rest on was asked for and cannot be read."""
+        corpora = _corpora(config)
+        names = {*corpora, *(f"{corpus}, {config.backbone}" for corpus in corpora)}
+        return bool(names & self.unreadable.keys())
 
     def data(self, config: RunConfig) -> Data:
         """What a run of these choices would rest on."""
@@ -129,23 +143,6 @@ class Present:
             )
         return self._data[key]
 
-    def clustered(self, config: ClusteringConfig) -> str:
-        """What a clustering of all emotions would have as digest of its utterances; empty if not known."""
-        key = (config.corpus, config.backbone, *config.labels)
-        if key not in self._clustered:
-            self._clustered[key] = self._digest_clustered(config)
-        return self._clustered[key]
-
-    def _digest_clustered(self, config: ClusteringConfig) -> str:
-        manifest, here = self.manifest(config.corpus), self.cached(config.backbone, config.corpus)
-        if manifest is None:
-            return ""
-        used = [one for one in manifest.utterances if here is None or one.id in here.done]
-        if here is not None and len(used) < sum(one.id not in here.failed for one in manifest.utterances):
-            return ""  # some have no features yet
-        labels = _labels(used, config.labels)
-        return _digest(used, labels) if labels is not None else ""
-
     def _utterances(self, config: RunConfig) -> dict[str, Utterance] | None:
         found: dict[str, Utterance] = {}
         for corpus in _corpora(config):
@@ -162,7 +159,7 @@ class Present:
 
 
 def stale_now(runs: Iterable[Run], present: Present) -> dict[Path, tuple[str, ...]]:
-    """The runs that the same command would not give today: folder to reasons, each one of ``REASONS``."""
+    """The runs that the same command would not, or perhaps not, give today: folder to ``changes_since``."""
     found = {}
     for run in runs:
         with suppress(ResultsError, SettingsError):  # damage is named where the run is read
@@ -172,12 +169,19 @@ def stale_now(runs: Iterable[Run], present: Present) -> dict[Path, tuple[str, ..
 
 
 def changes_since(run: Run, present: Present) -> tuple[str, ...]:
-    """What has changed since a run was made, as names of ``REASONS``; empty for nothing that is known.
+    """What has changed since a run was made, as names of ``REASONS``; empty for nothing.
+
+    Where something cannot be read, and what can be read has not changed, UNKNOWN is the only one.
 
     Raises:
         ResultsError: its splits cannot be read.
         SettingsError: its emotions are no choice of emotions.
     """
+    found = _known_changes(run, present)
+    return found or ((UNKNOWN,) if present.doubts(run.config) else ())
+
+
+def _known_changes(run: Run, present: Present) -> tuple[str, ...]:
     data, made = present.data(run.config), run.config.data
     found = ["features"] if data.features - {made.fingerprint} else []
     if data.utterances is None:
@@ -191,63 +195,9 @@ def changes_since(run: Run, present: Present) -> tuple[str, ...]:
     return tuple(found)
 
 
-def stale_clusterings(runs: Path, present: Present) -> dict[Path, tuple[str, ...]]:
-    """As :func:`stale_now`, of the clusterings beside some runs; what is damaged is passed over."""
-    found = {}
-    for folder in stored_clusterings(runs):
-        with suppress(ResultsError):
-            config = read_config(folder)
-            here = present.cached(config.backbone, config.corpus)
-            alike = here is None or here.digest == config.features
-            # Assignments are read only where that does not settle it: there may be hundreds of layers.
-            if alike and present.clustered(config) == config.utterances:
-                continue
-            if reasons := clustering_changes(read_clustering(folder), present):
-                found[folder] = reasons
-    return found
-
-
-def read_config(folder: Path) -> ClusteringConfig:
-    """What made a clustering.
-
-    Raises:
-        ResultsError: it is damaged.
-    """
-    try:
-        return ClusteringConfig.from_json(json.loads((folder / CONFIG).read_text(encoding="utf-8")))
-    except (OSError, AttributeError, KeyError, TypeError, ValueError) as error:
-        raise ResultsError(f"the clustering {folder} is damaged; repeat it with --force.") from error
-
-
-def clustering_changes(stored: StoredClustering, present: Present) -> tuple[str, ...]:
-    """As :func:`changes_since`, of a clustering.
-
-    A clustering does not say how emotions were taken together. So its emotions have changed where clips of
-    one emotion are in several of its classes now, or an emotion that is a class is in another.
-    """
-    config, members = stored.config, stored.clustering.members
-    manifest, here = present.manifest(config.corpus), present.cached(config.backbone, config.corpus)
-    found = ["features"] if here is not None and here.digest != config.features else []
-    if manifest is None:
-        return tuple(found)
-    by_id = {one.id: one for one in manifest.utterances}
-    if any(id_ not in by_id for id_ in members.ids):
-        return (*found, "clips")
-    own = [by_id[id_] for id_ in members.ids]
-    if not _same_labels(own, members.labels) or _digest(own, members.labels) != config.utterances:
-        found.append("manifest")
-    emotions = {one.emotion for one in own}
-    others = {id_ for id_, one in by_id.items() if one.emotion in emotions} - set(members.ids)
-    if here is not None and others - here.failed:
-        found.append("clips")
-    return tuple(found)
-
-
 def _manifest(folder: Path, corpus: str) -> Manifest | None:
-    with suppress(ManifestError, OSError):
-        paths = list_manifests(folder)
-        return read_manifest(paths[corpus]) if corpus in paths else None
-    return None
+    paths, _ = find_manifests(folder)  # what else lies there concerns no run
+    return read_manifest(paths[corpus]) if corpus in paths else None
 
 
 def _cached(folder: Path) -> Cached | None:
@@ -255,11 +205,8 @@ def _cached(folder: Path) -> Cached | None:
         return None
     from ser_cache.store import DONE, FAILED, current_rows, open_part, part_paths, read_states
 
-    try:
-        parts = [open_part(path) for path in part_paths(folder)]
-        states = [read_states(part) for part in parts]
-    except (CacheError, OSError):
-        return None
+    parts = [open_part(path) for path in part_paths(folder)]
+    states = [read_states(part) for part in parts]
     if not parts:
         return None
     done, failed = set[str](), set[str]()
@@ -308,29 +255,3 @@ def _column_digest(data: Data) -> str:
         train, validation, test = (tuple(id_ for id_ in split.side(name) if id_ in held) for name in SIDES)
         kept.append(replace(split, train=train, validation=validation, test=test))
     return sha256_of_value(splits_as_json(kept))
-
-
-def _same_labels(own: Sequence[Utterance], stored: Mapping[str, tuple[str, ...]]) -> bool:
-    """Whether the manifest has the labels of a clustering, but for emotions that were taken together."""
-    now = _labels(own, [name for name in stored if name != "emotion"])
-    if now is None or any(now[name] != values for name, values in stored.items() if name != "emotion"):
-        return False
-    classes = stored.get("emotion", ())
-    pairs = {(one.emotion, name) for one, name in zip(own, classes, strict=False)}
-    own_class = all(emotion == name for emotion, name in pairs if emotion in set(classes))
-    return own_class and len(pairs) == len({emotion for emotion, _ in pairs})
-
-
-def _labels(own: Sequence[Utterance], names: Sequence[str]) -> dict[str, tuple[str, ...]] | None:
-    """Some labels of utterances, as a clustering compares with them; None where one is none now."""
-    try:
-        found = label_sets(own, [name for name in names if name not in LABELS])
-    except ClusteringError:
-        return None
-    return {name: found[name] for name in names} if set(names) <= found.keys() else None
-
-
-def _digest(own: Sequence[Utterance], labels: Mapping[str, tuple[str, ...]]) -> str:
-    """Of ids, audio and labels, as a clustering's configuration has it."""
-    rows = zip(own, zip(*labels.values(), strict=True), strict=True) if labels else ()
-    return sha256_of_value(sorted([one.id, one.sha256, *values] for one, values in rows))

@@ -279,6 +279,29 @@ def test_a_mistake_gets_one_line_and_status_1(
         assert name in captured.err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["runs", "--corpus"], "Option '--corpus' requires an argument. See `ser runs --help`."),
+        (["cache", "ls", "--cache"], "Option '--cache' requires an argument. See `ser cache ls --help`."),
+        (["reproduce", "wang2023", "--runs"], "Option '--runs' requires an argument. See `ser reproduce "),
+        (["runs", "a", "b"], "Got unexpected extra argument (b). See `ser runs --help`."),
+        (["cache", "nonsense"], "No such command 'nonsense'. See `ser cache --help`."),
+        (["extract"], "Missing option '--model'. See `ser extract --help`."),
+        (["--nonsense"], "No such option '--nonsense'. See `ser --help`."),
+        (["runs", "--stalle"], "No such option '--stalle'. "),
+    ],
+)
+def test_a_slip_of_typing_leads_to_the_help_of_the_command_that_was_typed(
+    arguments: list[str], line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(arguments) == 1
+    assert capsys.readouterr().err.startswith(f"error: {line}")
+    monkeypatch.setattr(sys, "argv", ["ser", *arguments])
+    assert run() == 1
+    assert capsys.readouterr().err.startswith(f"error: {line}")
+
+
 BAD_FILES: dict[str, Callable[[Path], object]] = {
     "empty": lambda path: path.write_bytes(b""),
     "truncated": lambda path: path.write_bytes(path.read_bytes()[:9000]),

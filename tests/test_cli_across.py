@@ -16,6 +16,7 @@ from small_grid import cache_features, manifest, save_manifest
 from small_runs import small_run
 
 from ser_cache.cli import run
+from ser_cache.manifest import Manifest
 from ser_cache.results import Run, list_runs, read_run
 
 QUICK = ["--head", "linear", "--epochs", "2"]
@@ -62,7 +63,29 @@ def test_every_other_corpus_is_all(grid: Path, capsys: pytest.CaptureFixture[str
     assert run(["probe", "--train", "all", "--test", "two", "--emotions", "anger,neutral=calm", *QUICK]) == 1
     assert "skipped: twin has recordings of two." in capsys.readouterr().err
     assert run(["probe", "--train", "two", "--test", "twin", *QUICK]) == 1
-    assert "two and twin share 36 recordings" in last_line(capsys)
+    assert "two and twin share 36 recordings" in (told := last_line(capsys))
+    assert told.endswith("trained on and tested; name one of the two corpora.")
+
+
+def test_of_two_corpora_that_share_recordings_all_takes_neither_until_one_is_named(
+    grid: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = manifest("two")
+    part = save_manifest(grid / "manifests", Manifest("part", whole.utterances[::2]))
+    cache_features(grid / "cache", "tiny", part, layers=(0, 1, 2))
+    assert run(["probe", "--train", "all", "--test", "one", *QUICK]) == 1
+    assert "part and two share 18 recordings" in (told := last_line(capsys))
+    assert told.endswith(
+        "would be trained on twice; name the one that is meant, --train part or --train two, beside --train "
+        "all too."
+    )
+    assert not runs_of(grid)
+    for chosen, other in (("two", "part"), ("part", "two")):
+        assert run(["probe", "--train", "all", "--train", chosen, "--test", "one", *QUICK]) == 0
+        assert f"skipped: {other} has recordings of {chosen}." in capsys.readouterr().err
+    assert set(runs_of(grid)) == {"three+two-to-one", "part+three-to-one"}
+    assert run(["probe", "--train", "three", "--test", "all", *QUICK]) == 0, "each is tested by itself"
+    assert {"three-to-part", "three-to-two"} <= set(runs_of(grid))
 
 
 @pytest.mark.parametrize(
@@ -134,7 +157,7 @@ def test_the_emotions_of_a_corpus_are_chosen_and_counted(
     assert made["one"].config.emotions == {}, "one has these three and no calm: the run is as without"
     assert made["three"].config.emotions["neutral"] == ("calm", "neutral")
     assert run(["probe", "--split", "loso", "--corpus", "one", *QUICK]) == 0
-    assert "1 of 1 runs were reused" in capsys.readouterr().err
+    assert "1 of 1 run was reused" in capsys.readouterr().err
     assert run(["probe", "--split", "loso", "--emotions", "calm,fear", *QUICK]) == 0
     assert "skipped: one has no calm; it has anger, fear, neutral." in capsys.readouterr().err
 
@@ -222,7 +245,7 @@ def test_a_filter_that_other_runs_meet_is_no_slip(grid: Path, capsys: pytest.Cap
     assert run(["probe", "--corpus", "one", *QUICK]) == 0
     capsys.readouterr()
     assert run(["runs", "--test", "one", "--train", "three"]) == 0
-    assert "none is all of that" in capsys.readouterr().err
+    assert "passes all of --train three (1 alone), --test one (1 alone)" in capsys.readouterr().err
 
 
 def test_the_matrix_says_how_its_corpora_were_divided(grid: Path, capsys: pytest.CaptureFixture[str]) -> None:

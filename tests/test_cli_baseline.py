@@ -32,7 +32,7 @@ def test_features_that_are_not_cached_are_extracted_first(
     assert out.splitlines()[-1].startswith("per class, confusion, every search: ser runs tones-mfcc-logreg-")
     assert max(map(len, lines)) <= 80
     assert run(["baseline", *FAST, "--split", "loso"]) == 0
-    assert "1 of 1 runs were reused" in capsys.readouterr().err
+    assert "1 of 1 run was reused" in capsys.readouterr().err
 
 
 def test_svm_and_forest_are_trained_where_none_is_named(

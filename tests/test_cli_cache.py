@@ -349,14 +349,30 @@ def test_a_listing_says_which_corpora_have_no_manifest(cache, capsys):
     assert "no manifest in manifests for emovo: complete means all that was begun." in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("name", "command"), [("emovo.csv", "ls"), ("not a name.csv", "du")])
-def test_a_manifest_that_cannot_be_read_does_not_hide_the_cache(cache, capsys, name, command):
-    (cache.parent / "manifests").mkdir()
+@pytest.mark.parametrize("name", ["emovo.csv", "not a name.csv"])
+@pytest.mark.parametrize("command", ["ls", "du"])
+def test_a_manifest_that_cannot_be_read_does_not_hide_the_cache_and_gives_status_3(
+    cache, capsys, name, command
+):
+    write_manifest_of(cache, "cafe", *utterances_of(cache / "xls-r" / "cafe"))
     (cache.parent / "manifests" / name).write_text("nonsense\n")
-    assert run(["cache", command]) == 0
+    assert run(["cache", command]) == 3
     output = capsys.readouterr()
     assert "xls-r" in output.out
-    assert name.removesuffix(".csv") in output.err.splitlines()[0]
+    assert output.err.startswith(f"skipped: manifests/{name}")
+    assert output.err.count(f"manifests/{name}") == 1
+    assert ("no manifest in manifests for emovo: " in output.err) == (name != "emovo.csv")
+    assert ("no readable manifest of emovo: " in output.err) == (name == "emovo.csv")
+    if command == "ls":
+        (row,) = [line for line in output.out.splitlines() if line.startswith("xls-r  ") and "emovo" in line]
+        assert ("unknown, 3" if name == "emovo.csv" else "complete, 3") in row
+
+
+def test_a_listing_with_damaged_parts_has_status_3(cache, capsys):
+    (path,) = part_paths(cache / "xls-r" / "cafe")
+    path.write_bytes(b"nothing")
+    assert run(["cache", "ls"]) == 3
+    assert "damaged: xls-r cafe: " in capsys.readouterr().err
 
 
 def test_a_listing_names_the_parts_set_aside_and_how_to_delete_them(cache, capsys):

@@ -144,6 +144,20 @@ def test_where_no_manifest_can_be_read_describing_fails(empty_folder, capsys):
     assert run(["describe"]) == 1
     assert last_line(capsys) == "error: no manifest in manifests can be read; see above."
     assert run(["corpora"]) == 3
+    told = capsys.readouterr().err.splitlines()
+    assert [line.partition(" is empty")[0] for line in told] == [
+        "skipped: manifests/one.csv",
+        "skipped: manifests/two.csv",
+    ]
+
+
+def test_a_misnamed_file_stops_no_listing_of_corpora(checkout, capsys):
+    (checkout / "manifests" / "mine (1).csv").touch()
+    assert run(["corpora"]) == 3
+    told = capsys.readouterr()
+    assert "Prepared here" in told.out
+    assert told.err.startswith("skipped: manifests/mine (1).csv: 'mine (1)' cannot be the name of a corpus")
+    assert told.err.endswith("Rename the file, or move it away.\n")
 
 
 def test_work_on_all_corpora_goes_on_without_one_that_cannot_be_read_and_says_so_by_its_status(tones, capsys):

@@ -67,6 +67,16 @@ def test_a_damaged_run_is_skipped_with_a_line(runs, capsys):
     assert "xls-r" not in captured.out
 
 
+def test_a_manifest_that_cannot_be_read_is_named_with_status_3_and_weights_stay_as_they_are(runs, capsys):
+    (runs.parent / "manifests" / "emovo.csv").write_bytes(b"\xff\n")
+    (runs.parent / "manifests" / "unasked.csv").touch()
+    assert run(["layers"]) == 3
+    captured = capsys.readouterr()
+    assert captured.err.count("skipped: ") == 1
+    assert "skipped: manifests/emovo.csv, row 1: not UTF-8; save it as UTF-8.\n" in captured.err
+    assert "Layer weights of whisper-small" in captured.out
+
+
 def test_runs_on_earlier_data_are_left_out_with_a_line(runs, capsys):
     written = "2100-01-01T00:00:00+00:00"
     for layer in (1, 2):

@@ -20,13 +20,25 @@ def test_a_manifest_of_ones_own_takes_a_new_root(
     tones.rename(empty_folder / "moved")
     assert run(["extract", "--model", "mfcc", "--corpus", "tones"]) == 1
     assert run(["manifest", "tones", "manifests"]) == 1
-    assert "none of the 36 files" in last_line(capsys)
+    assert "none of the 36 files" in (told := last_line(capsys))
+    assert "s1_anger_1.wav does not exist" in told
     (empty_folder / "moved" / "s1_anger_1.wav").rename(empty_folder / "s1_anger_1.wav")
     assert run(["manifest", "tones", "moved"]) == 3
     assert "s1_anger_1.wav" in Path("manifests/failures/tones.csv").read_text(encoding="utf-8")
     (empty_folder / "s1_anger_1.wav").rename(empty_folder / "moved" / "s1_anger_1.wav")
     assert run(["manifest", "tones", "moved"]) == 0
     assert run(["extract", "--model", "mfcc", "--corpus", "tones"]) == 0
+
+
+def test_a_new_root_of_links_is_refused_with_the_reason(
+    tones: Path, empty_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    links = empty_folder / "links"
+    links.mkdir()
+    for clip in tones.iterdir():
+        (links / clip.name).symlink_to(clip)
+    assert run(["manifest", "tones", "links"]) == 1
+    assert "is a link out of links" in last_line(capsys)
 
 
 def test_manifests_made_side_by_side_keep_each_others_roots(empty_folder: Path) -> None:

@@ -53,6 +53,17 @@ def test_a_model_says_for_how_many_corpora_it_is_cached_in_any_variant(cache, ca
     assert "xls-r+int8: cafe (incomplete), emovo" in lines
 
 
+def test_whether_a_corpus_is_complete_is_unknown_where_its_manifest_cannot_be_read(cache, capsys):
+    full_part(cache / "xls-r" / "cafe")
+    full_part(cache / "xls-r" / "emovo")
+    (cache.parent / "manifests").mkdir()
+    (cache.parent / "manifests" / "cafe.csv").write_bytes(b"\xff\n")
+    assert run(["models"]) == 3
+    told = capsys.readouterr()
+    assert "xls-r: cafe (unknown whether complete), emovo" in told.out.splitlines()
+    assert told.err == "skipped: manifests/cafe.csv, row 1: not UTF-8; save it as UTF-8.\n"
+
+
 def test_where_nothing_is_cached_nothing_is_said_of_it(capsys):
     assert run(["models"]) == 0
     assert "Cached" not in capsys.readouterr().out

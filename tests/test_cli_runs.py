@@ -164,7 +164,33 @@ def test_without_stale_runs_nothing_speaks_of_them(runs, capsys):
 
 def test_filters_that_together_leave_nothing_say_so(runs, capsys):
     assert run(["runs", "--head", "multilayer", "--model", "whisper-base+full"]) == 0
-    assert "none is all of that" in capsys.readouterr().err
+    assert capsys.readouterr().err == (
+        "None of the 3 runs in runs passes all of --model whisper-base+full (1 alone), --head multilayer "
+        "(1 alone).\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--layer", "9", "--layer", "10"], "--layer 9 --layer 10"),
+        (["--stale"], "--stale"),
+        (["--stale", "--split", "loso"], "all of --split loso (3 alone), --stale (0 alone)"),
+    ],
+)
+@pytest.mark.parametrize("shape", [[], ["--matrix"], ["--format", "markdown"]])
+def test_a_filter_that_leaves_nothing_is_named(runs, arguments, says, shape, capsys):
+    assert run(["runs", *arguments, *shape]) == 0
+    assert capsys.readouterr() == ("", f"None of the 3 runs in runs passes {says}.\n")
+
+
+def test_where_every_run_is_damaged_that_is_said_and_not_that_there_is_none(runs, capsys):
+    for path in runs.iterdir():
+        (path / "config.json").unlink()
+    assert run(["runs"]) == 3
+    first, *others = capsys.readouterr().err.splitlines()
+    assert first == "No run in runs can be read; see below."
+    assert len(others) == 3
 
 
 def test_damaged_and_newer_runs_are_named_at_the_end_with_status_3(runs, capsys):

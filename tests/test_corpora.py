@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 from name_trees import tree
 
-from ser_cache.corpora import CORPORA, audio_files, known_corpus
+from ser_cache.corpora import CORPORA, LINK_OUT, audio_files, known_corpus
 from ser_cache.errors import ManifestError, SettingsError, UnknownNameError
 from ser_cache.manifest import CANONICAL_EMOTIONS, check_corpus_name
 
@@ -269,6 +269,30 @@ def test_links_out_of_the_root_are_named_and_links_inside_are_followed(tmp_path)
         "in.wav",
     ]
     assert sorted(path for path, problem in found.items() if "link out" in problem) == ["out.wav", "outer"]
+
+
+def test_a_corpus_of_links_out_of_the_root_is_refused_with_the_reason_and_not_as_another_corpus(tmp_path):
+    outside = tree(tmp_path / "outside", "dis-f1-b1.wav", "dis-f1-b2.wav")
+    root = tree(tmp_path / "root")
+    root.mkdir()
+    for path in outside.iterdir():
+        (root / path.name).symlink_to(path)
+    with pytest.raises(ManifestError) as caught:
+        CORPORA["emovo"].scan(root)
+    assert str(caught.value) == (
+        f"{root} holds nothing that can be taken for emovo; the first of 2, dis-f1-b1.wav: {LINK_OUT}."
+    )
+    tree(root, "other.wav")
+    with pytest.raises(
+        ManifestError, match=r"1 other audio file; expected are: .* 2 more cannot be taken, such"
+    ):
+        CORPORA["emovo"].scan(root)
+    tree(root, "dis-f1-b3.wav")
+    assert [path for path, _ in CORPORA["emovo"].scan(root).unrecognised] == [
+        "dis-f1-b1.wav",
+        "dis-f1-b2.wav",
+        "other.wav",
+    ]
 
 
 @pytest.mark.skipif(os.name != "posix" or sys.platform == "darwin", reason="needs names of arbitrary bytes")

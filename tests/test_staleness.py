@@ -154,8 +154,60 @@ def test_what_is_not_here_makes_nothing_stale(here: Path, gone: str) -> None:
 def test_a_damaged_manifest_or_cache_stops_no_listing(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (here / "manifests" / "one.csv").write_text("id\n")
     (here / "cache" / "tiny" / "one" / "part-0000.h5").write_bytes(b"nothing")
-    assert reasons(here) == dict.fromkeys(COMMANDS, ())
+    assert reasons(here) == dict.fromkeys(COMMANDS, ("unknown",))
+    assert run(["runs"]) == 3
+    cache_line, manifest_line = sorted(capsys.readouterr().err.splitlines(), reverse=True)
+    unknown = "unknown whether results on one"
+    assert manifest_line.startswith(f"{unknown} are stale: manifests/one.csv has no column")
+    assert cache_line.startswith(f"{unknown}, tiny are stale: cache/tiny/one/part-0000.h5 is damaged")
+
+
+@pytest.mark.parametrize("content", [b"id,path\n", b"\xff\xfe\n", b""], ids=["header", "bytes", "empty"])
+def test_runs_that_rest_on_an_unreadable_manifest_are_marked_unknown_and_the_others_as_ever(
+    here: Path, capsys: pytest.CaptureFixture[str], content: bytes
+) -> None:
+    (here / "manifests" / "two.csv").write_bytes(content)
+    edit(here, relabel)
+    expected = dict.fromkeys(COMMANDS, ("manifest",)) | {"probe across": ("unknown",)}
+    assert reasons(here) == expected
+    assert run(["runs"]) == 3
+    shown = capsys.readouterr()
+    (row,) = [line for line in shown.out.splitlines() if "two-to-one" in line]
+    assert " unknown " in row
+    assert "unknown: its manifest or its cached features are here and cannot be read" in shown.out
+    (line,) = [line for line in shown.err.splitlines() if not line.startswith("note: 1 clustering")]
+    assert line.startswith("unknown whether results on two are stale: manifests/two.csv")
+    assert run(["runs", "--format", "json", "--no-stale"]) == 3
+    (record,) = json.loads(capsys.readouterr().out)
+    assert (record["stale"], record["stale_because"]) == (None, ["unknown"])
+    assert run(["runs", "--format", "csv", "--stale"]) == 3
+    rows = list(csv.DictReader(capsys.readouterr().out.splitlines()))
+    assert [row["corpus"] for row in rows] == ["one"] * (len(COMMANDS) - 1)
+    assert run(["runs", "--matrix"]) == 3
+    assert "unknown whether results on two are stale" in last_line(capsys)
+    assert run(["runs", record["run"]]) == 3
+    shown = capsys.readouterr()
+    assert "STALE" not in shown.out
+    assert "unknown whether results on two are stale" in shown.err
+    assert run(["runs", rows[0]["run"]]) == 0
+
+
+def test_what_a_run_does_not_rest_on_may_be_unreadable(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (here / "manifests" / "three.csv").touch()
+    (here / "manifests" / "one (1).csv").touch()
+    edit(here, relabel, "two")
+    assert reasons(here) == dict.fromkeys(COMMANDS, ()) | {"probe across": ("manifest",)}
     assert run(["runs"]) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_a_run_known_to_be_stale_is_so_whatever_cannot_be_read(here: Path) -> None:
+    (here / "manifests" / "one.csv").write_bytes(b"")
+    shutil.rmtree(here / "cache" / "tiny" / "one")
+    cache_features(here / "cache", "tiny", manifest("one"), layers=(0, 1, 2), codec="fp32")
+    assert reasons(here) == dict.fromkeys(COMMANDS, ("features",))
 
 
 def test_a_clip_that_extraction_failed_on_is_missed_by_no_run(empty_folder: Path) -> None:

@@ -111,8 +111,11 @@ def run(arguments: Sequence[str] | None = None) -> int:
         click.echo(error.format_message())
         return DONE
     except click.UsageError as error:
-        command = error.ctx.command_path if error.ctx else "ser"
-        return _complain(f"{error.format_message()} See `{command} --help`.")
+        typed = sys.argv[1:] if arguments is None else arguments
+        command = error.ctx.command_path if error.ctx else _command_path(typed)
+        message = error.format_message()
+        stop = "" if message.endswith((".", "?", "?)")) else "."
+        return _complain(f"{message}{stop} See `{command} --help`.")
     except click.ClickException as error:
         return _complain(error.format_message())
     except (KeyboardInterrupt, click.Abort):
@@ -123,6 +126,18 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except (SerCacheError, OSError) as error:  # the system's are no bugs either, so no traceback
         return _complain(screen.in_a_line(error))
     return status if isinstance(status, int) else DONE
+
+
+def _command_path(typed: Sequence[str]) -> str:
+    """The command that was typed, "ser cache ls": click knows it not where an option lacks its argument."""
+    command: click.Command = ser
+    path = ["ser"]
+    for word in typed:
+        if not isinstance(command, click.Group) or word not in command.commands:
+            break
+        command = command.commands[word]
+        path.append(word)
+    return " ".join(path)
 
 
 def _complain(message: str) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,8 +12,12 @@ import click
 from ser_cache import settings
 from ser_cache.cli import screen
 from ser_cache.cli.cache_upkeep import merge, remove, repair, verify
-from ser_cache.cli.options import given_places, where_things_live
-from ser_cache.errors import ManifestError
+from ser_cache.cli.options import (
+    given_places,
+    listed_manifests,
+    readable_manifests,
+    where_things_live,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -32,23 +37,24 @@ for _command in (verify, repair, merge, remove):
 
 @cache.command("ls", epilog="Example: ser cache ls")
 @where_things_live("manifests", "cache")
-def list_cached(manifests: Path | None, cache: Path | None) -> None:
+def list_cached(manifests: Path | None, cache: Path | None) -> int:
     """List what is cached: complete or not, size, what an incomplete extraction has reserved, fingerprint.
 
     Complete means: all that the corpus's manifest has, but for what failed; without a manifest here, all that
-    was begun.
+    was begun. Where a manifest is here and cannot be read, that is said, and what is complete is unknown. The
+    exit status is 3 then, and where parts are damaged.
     """
     from ser_cache.store import cached_folders, summaries
 
     where = settings.locate(manifests, cache)
     known = known_utterances(where)
-    found = summaries(where.cache, known)
+    found = summaries(where.cache, known.utterances)
     reserving = any(summary.reserved for summary in found)
     rows = [
         (
             summary.backbone,
             summary.corpus,
-            _state(summary),
+            _state(summary, known),
             f"{len(summary.layers)} x {summary.width} {summary.codec}" if summary.layers else "",
             screen.size(summary.bytes - summary.reserved),
             *([screen.size(summary.reserved) if summary.reserved else ""] if reserving else []),
@@ -70,39 +76,56 @@ def list_cached(manifests: Path | None, cache: Path | None) -> None:
             screen.note(f"damaged: {summary.backbone} {summary.corpus}: {summary.damaged}")
     _list_set_aside(cached_folders(where.cache))
     _say_without_manifest(
-        [summary.corpus for summary in found], known, where, "complete means all that was begun."
+        [summary.corpus for summary in found],
+        known,
+        where,
+        "complete means all that was begun.",
+        "whether these are complete is unknown.",
     )
+    return 3 if any(summary.damaged for summary in found) else 0
 
 
-def known_utterances(where: settings.Locations) -> dict[str, Sequence[Utterance]]:
-    """The utterances of every cached corpus whose manifest can be read; a line for one that cannot."""
-    from ser_cache.manifest import list_manifests, read_manifest
+@dataclass(frozen=True)
+class Known:
+    """What the manifests say of the corpora that are cached.
+
+    Attributes:
+        utterances: by corpus, of the manifests that could be read.
+        unreadable: corpora with a manifest that could not.
+    """
+
+    utterances: Mapping[str, Sequence[Utterance]]
+    unreadable: frozenset[str]
+
+
+def known_utterances(where: settings.Locations) -> Known:
+    """The manifests of the cached corpora; one that cannot be read is named, and the exit status then 3."""
     from ser_cache.store import cached_folders
 
-    known: dict[str, Sequence[Utterance]] = {}
-    try:
-        paths = list_manifests(where.manifests)
-    except ManifestError as error:
-        screen.note(str(error))
-        return known
-    for corpus in sorted({folder.name for folder in cached_folders(where.cache)} & paths.keys()):
-        try:
-            known[corpus] = read_manifest(paths[corpus]).utterances
-        except ManifestError as error:
-            screen.note(str(error))
-    return known
+    paths = listed_manifests(where.manifests)
+    cached = sorted({folder.name for folder in cached_folders(where.cache)} & paths.keys())
+    found = readable_manifests({corpus: paths[corpus] for corpus in cached})
+    utterances = {corpus: manifest.utterances for corpus, manifest in found.items()}
+    return Known(utterances, frozenset(cached) - found.keys())
 
 
 def _say_without_manifest(
-    corpora: Sequence[str],
-    known: Mapping[str, Sequence[Utterance]],
-    where: settings.Locations,
-    consequence: str,
+    corpora: Sequence[str], known: Known, where: settings.Locations, absent: str, unreadable: str
 ) -> None:
-    """Name the cached corpora that have no manifest, and what that means for the table above."""
-    without = sorted(set(corpora) - known.keys())
+    """Name the cached corpora without a manifest, or with one that cannot be read.
+
+    Args:
+        corpora: those in the table above.
+        known: what is known of them.
+        where: where things live.
+        absent: what it means for the table that there is no manifest.
+        unreadable: what it means that there is one that cannot be read.
+    """
+    without = sorted(set(corpora) - known.utterances.keys() - known.unreadable)
     if without:
-        screen.note(f"no manifest in {where.manifests} for {', '.join(without)}: {consequence}")
+        screen.note(f"no manifest in {where.manifests} for {', '.join(without)}: {absent}")
+    if known.unreadable:
+        screen.note(f"no readable manifest of {', '.join(sorted(known.unreadable))}: {unreadable}")
 
 
 def _list_set_aside(folders: Sequence[Path]) -> None:
@@ -133,14 +156,16 @@ def _say_if_empty(found: Sequence[object], manifests: Path | None, cache: Path |
     screen.note(f"Nothing is cached yet; begin with: {shlex.join(prepare)}, then: {shlex.join(extract)}")
 
 
-def _state(summary: CacheSummary) -> str:
-    """How many utterances are done, and whether that is all."""
+def _state(summary: CacheSummary, known: Known) -> str:
+    """How many utterances are done, and whether that is all, where a manifest can be read that says so."""
     if summary.damaged:
         return "damaged"
     of_total = "" if summary.complete else f" of {summary.total:,}"
     failed = f", {summary.failed:,} failed" if summary.failed else ""
     absent = f"; {summary.absent:,} not in the manifest" if summary.absent else ""
-    return f"{'complete' if summary.complete else 'incomplete'}, {summary.done:,}{of_total}{failed}{absent}"
+    # What was begun and is not done is incomplete whatever the manifest says.
+    whole = "unknown" if summary.corpus in known.unreadable else "complete"
+    return f"{whole if summary.complete else 'incomplete'}, {summary.done:,}{of_total}{failed}{absent}"
 
 
 @cache.command("du", epilog="Example: ser cache du", short_help="What takes how much disk space.")
@@ -151,7 +176,7 @@ def disk_usage(manifests: Path | None, cache: Path | None) -> None:
 
     where = settings.locate(manifests, cache)
     known = known_utterances(where)
-    found = [measure(folder, known.get(folder.name)) for folder in cached_folders(where.cache)]
+    found = [measure(folder, known.utterances.get(folder.name)) for folder in cached_folders(where.cache)]
     rows = [_sizes(usage.backbone, usage.corpus, [usage]) for usage in found]
     if len(found) > 1:
         rows.append(_sizes("total", "", found))
@@ -167,9 +192,8 @@ def disk_usage(manifests: Path | None, cache: Path | None) -> None:
             "reclaimable: by `ser cache merge`, once `ser extract` has redone what changed: features of\n"
             "changed audio and of what left the manifest. per hour: of audio in the cache."
         )
-    _say_without_manifest(
-        [usage.corpus for usage in found], known, where, "reclaimable leaves out what left the manifest."
-    )
+    leaves_out = "reclaimable leaves out what left the manifest."
+    _say_without_manifest([usage.corpus for usage in found], known, where, leaves_out, leaves_out)
     for usage in found:
         if usage.unwanted:
             command = ["ser", "cache", "rm", usage.backbone, "--corpus", usage.corpus]

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from ser_cache.clustering import ClusterOptions, StoredClustering
     from ser_cache.sections import Section
+    from ser_cache.staleness import Present
 
 FORMATS = ("table", "csv", "json", "markdown")
 SOME_FAILED = 3
@@ -240,7 +241,8 @@ def _list(where: settings.Locations, shape: str, output: Path | None) -> int:
     """All stored clusterings, then the ones that could not be read."""
     from ser_cache.cli import cluster_tables
     from ser_cache.cli.run_formats import as_csv
-    from ser_cache.clustering import read_clustering, stale_clusterings, stored_clusterings
+    from ser_cache.clustering import read_clustering, stored_clusterings
+    from ser_cache.staleness import Present
 
     found, unreadable = [], []
     for folder in stored_clusterings(where.runs):
@@ -248,9 +250,13 @@ def _list(where: settings.Locations, shape: str, output: Path | None) -> int:
             found.append(read_clustering(folder))
         except ResultsError as error:
             unreadable.append(str(error))
-    what, stale = screen.count(len(found), "clustering"), stale_clusterings(found)
+    present = Present(where.manifests, where.cache)
+    what, stale = screen.count(len(found), "clustering"), _stale(where.runs, found, present)
+    unreadable += [
+        f"unknown whether clusterings of {of} are stale: {why}" for of, why in present.unreadable.items()
+    ]
     if shape in ("csv", "json"):
-        rows = [cluster_tables.record(one, stale=one.folder in stale) for one in found]
+        rows = [cluster_tables.record(one, stale=stale.get(one.folder, ())) for one in found]
         deliver(as_csv(rows) if shape == "csv" else as_json(rows), output, what)
     elif not found:
         screen.note(f"There are no clusterings in {where.runs}; make some with: ser cluster")
@@ -261,3 +267,17 @@ def _list(where: settings.Locations, shape: str, output: Path | None) -> int:
     for line in unreadable:
         screen.note(line)
     return SOME_FAILED if unreadable else 0
+
+
+def _stale(runs: Path, found: Sequence[StoredClustering], present: Present) -> dict[Path, tuple[str, ...]]:
+    """Which clusterings are stale, and why: replaced by newer ones, or on data that has changed since."""
+    from ser_cache import clustering_staleness
+    from ser_cache.clustering import stale_clusterings
+    from ser_cache.results import REPLACED
+
+    replaced, since = stale_clusterings(found), clustering_staleness.stale_clusterings(runs, present)
+    reasons = {
+        one.folder: ((REPLACED,) if one.folder in replaced else ()) + since.get(one.folder, ())
+        for one in found
+    }
+    return {folder: why for folder, why in reasons.items() if why}

@@ -10,7 +10,7 @@ import click
 from ser_cache import settings
 from ser_cache.cli import screen
 from ser_cache.cli.delivery import as_json, deliver, delivery_options, shape_of
-from ser_cache.cli.options import readable_manifests, root_of, where_things_live
+from ser_cache.cli.options import listed_manifests, readable_manifests, root_of, where_things_live
 from ser_cache.errors import ManifestError, SettingsError
 
 if TYPE_CHECKING:
@@ -43,14 +43,14 @@ def corpora(
     do then, and what to cite.
     """
     from ser_cache.corpora import CORPORA
-    from ser_cache.manifest import list_manifests, read_manifest
+    from ser_cache.manifest import read_manifest
 
     if how is not None and check:
         raise click.UsageError("--how is about one corpus, --check about all; give one of them.")
     if not check and (shape is not None or output is not None):
         raise click.UsageError("--format and --output are for --check.")
     where = settings.locate(manifests=manifests)
-    paths = list_manifests(where.manifests)
+    paths = listed_manifests(where.manifests)
     if how is not None:
         try:
             made = read_manifest(paths[how]) if how in paths else None
@@ -63,14 +63,14 @@ def corpora(
         return
     prepared = readable_manifests(paths)
     if not check:
-        _list(where, prepared)
+        _list(where, prepared, unreadable=len(paths) - len(prepared))
     elif (chosen := shape_of(shape, output, FORMATS)) == "table":
         _check(prepared)
     else:
         _deliver_check(prepared, chosen, output)
 
 
-def _list(where: settings.Locations, prepared: Mapping[str, Manifest]) -> None:
+def _list(where: settings.Locations, prepared: Mapping[str, Manifest], *, unreadable: int) -> None:
     from ser_cache.corpora import CORPORA
 
     known = [
@@ -83,7 +83,8 @@ def _list(where: settings.Locations, prepared: Mapping[str, Manifest]) -> None:
     screen.say(_unverified())
     screen.say("How to get one, and what to mind: ser corpora --how NAME\n")
     if not prepared:
-        screen.note("None is prepared here; begin with: ser manifest CORPUS ROOT")
+        if not unreadable:  # else the lines above say what is prepared, and how to mend it
+            screen.note("None is prepared here; begin with: ser manifest CORPUS ROOT")
         return
     here = [
         (

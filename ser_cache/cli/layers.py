@@ -10,8 +10,8 @@ import click
 
 from ser_cache import settings
 from ser_cache.cli import screen
-from ser_cache.cli.options import OUTPUT_FILE, where_things_live
-from ser_cache.errors import ManifestError, ResultsError, UnknownNameError
+from ser_cache.cli.options import OUTPUT_FILE, listed_manifests, readable_manifests, where_things_live
+from ser_cache.errors import ResultsError, UnknownNameError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -110,17 +110,9 @@ def _readable(runs: Path) -> list[Run]:
 
 def _manifests(where: settings.Locations, runs: list[Run]) -> Mapping[str, Manifest]:
     """The manifests of the runs' corpora that can be read; without one, weights stay as they are."""
-    from ser_cache.manifest import list_manifests, read_manifest
-
-    found = {}
     wanted = {corpus for run in runs for corpus in run.config.training_corpora}
-    for corpus, path in list_manifests(where.manifests).items():
-        if corpus in wanted:
-            try:
-                found[corpus] = read_manifest(path)
-            except ManifestError as error:
-                screen.note(f"skipped: {error}")
-    return found
+    paths = listed_manifests(where.manifests)
+    return readable_manifests({corpus: path for corpus, path in paths.items() if corpus in wanted})
 
 
 def _show_weights(row: LayerWeights) -> None:

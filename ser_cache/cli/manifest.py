@@ -218,10 +218,12 @@ def _move_root(where: settings.Locations, corpus: str, root: Path) -> int:
             bar.update(done)
     if len(different) == len(made):
         elsewhere = describe_root(root, [utterance.path for utterance in made.utterances])
+        path, reason = next(iter(different.items()))
         raise SettingsError(
             f"{paths[corpus]}: {elsewhere}"
             if elsewhere
-            else f"{root} holds none of the {len(made):,} files of {paths[corpus]}; name another folder."
+            else f"{root} holds none of the {len(made):,} files of {paths[corpus]} as they were: "
+            f"{path}: {reason.rstrip('.')}; name another folder."
         )
     settings.remember_root(where.manifests, corpus, root)
     screen.say(f"{paths[corpus]}: {len(made) - len(different):,} of {len(made):,} files are below {root}")

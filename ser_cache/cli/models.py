@@ -9,7 +9,7 @@ import click
 
 from ser_cache import settings
 from ser_cache.cli import screen
-from ser_cache.cli.cache import known_utterances
+from ser_cache.cli.cache import Known, known_utterances
 from ser_cache.cli.options import where_things_live
 
 if TYPE_CHECKING:
@@ -30,7 +30,8 @@ def models(manifests: Path | None, cache: Path | None) -> None:
     from ser_cache.store import summaries
 
     where = settings.locate(manifests, cache)
-    found = summaries(where.cache, known_utterances(where))
+    known = known_utterances(where)
+    found = summaries(where.cache, known.utterances)
     rows = [
         (
             spec.alias,
@@ -51,7 +52,7 @@ def models(manifests: Path | None, cache: Path | None) -> None:
         "layers: Transformer blocks; layer 0, their input, is stored too.\n"
         "per hour: of audio in the cache, all layers in fp16 (mfcc: fp32)."
     )
-    for line in _cached(found):
+    for line in _cached(found, known):
         screen.say(line)
 
 
@@ -63,11 +64,12 @@ def _corpora(found: Sequence[CacheSummary], alias: str) -> str:
     return f"{len(corpora):,} {'corpus' if len(corpora) == 1 else 'corpora'}"
 
 
-def _cached(found: Sequence[CacheSummary]) -> list[str]:
+def _cached(found: Sequence[CacheSummary], known: Known) -> list[str]:
     """A line for each folder of a backbone, models without an alias included."""
     folders: dict[str, list[str]] = {}
     for summary in found:
-        name = summary.corpus if summary.complete else f"{summary.corpus} (incomplete)"
+        doubt = "" if summary.corpus not in known.unreadable else " (unknown whether complete)"
+        name = f"{summary.corpus}{doubt if summary.complete else ' (incomplete)'}"
         folders.setdefault(summary.backbone, []).append(name)
     return ["", "Cached (more: ser cache ls)", ""] * bool(folders) + [
         f"{folder}: {', '.join(corpora)}" for folder, corpora in folders.items()

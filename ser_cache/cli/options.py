@@ -130,9 +130,24 @@ def readable_manifests(paths: Mapping[str, Path]) -> dict[str, Manifest]:
         try:
             found[name] = read_manifest(path)
         except ManifestError as error:
-            screen.note(f"skipped: {error}")
-            click.get_current_context().meta[PASSED_OVER] = True
+            pass_over(error)
     return found
+
+
+def listed_manifests(folder: Path) -> dict[str, Path]:
+    """The manifests of a folder, by corpus, for a listing: one that is misnamed is passed over."""
+    from ser_cache.manifest import find_manifests
+
+    found, misnamed = find_manifests(folder)
+    for error in misnamed:
+        pass_over(error)
+    return found
+
+
+def pass_over(error: ManifestError) -> None:
+    """Name a manifest that the command goes on without; its exit status is then at least 3."""
+    screen.note(f"skipped: {error}")
+    click.get_current_context().meta[PASSED_OVER] = True
 
 
 def _doubt_emotions(manifest: Manifest) -> None:

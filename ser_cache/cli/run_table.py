@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 from ser_cache.cli import screen
 
 if TYPE_CHECKING:
-    from ser_cache.results import Run, RunSummary
-    from ser_cache.results.query import Stale
+    from ser_cache.results import Run, RunSummary, Stale
     from ser_cache.statistics import Spread
 
 SCORES = {"ua": "UA", "wa": "WA", "macro_f1": "macro F1", "weighted_f1": "weighted F1"}
@@ -83,11 +82,12 @@ class RunTable:
         """What the reasons mean, as a line; empty without any."""
         if not self.stale:
             return ""
-        from ser_cache.results.query import REPLACED
+        from ser_cache.results import REPLACED, UNKNOWN
         from ser_cache.staleness import REASONS
 
         told = {REPLACED: "a newer run of the same choices is on other data"}
-        told |= {name: f"since the run, {text}" for name, text in REASONS.items()}
+        told |= {name: f"since the run, {text}" for name, text in REASONS.items() if name != UNKNOWN}
+        told[UNKNOWN] = REASONS[UNKNOWN]
         return f"stale: {'; '.join(f'{name}: {told[name]}' for name in self.stale)}"
 
 
@@ -217,9 +217,7 @@ def show_summaries(summaries: Sequence[RunSummary], title: str) -> None:
             notes.setdefault(line, []).append(summary.corpus)
     for line, corpora in notes.items():
         screen.note(f"note: {', '.join(dict.fromkeys(corpora))}: {line}")
-    reused = sum(summary.reused for summary in summaries)
-    if reused:
-        screen.note(f"{reused} of {len(summaries)} runs were reused; --force trains them again.")
+    screen.note_reused(sum(summary.reused for summary in summaries), len(summaries), "trains again")
     screen.say(f"runs: {summaries[0].folder.parent}")
 
 

@@ -15,14 +15,16 @@ from ser_cache.cli.delivery import as_json, deliver, delivery_options, shape_of
 from ser_cache.cli.emotion_options import chosen_emotions
 from ser_cache.cli.options import OUTPUT_FILE, where_things_live
 from ser_cache.cli.run_detail import detail_record, show_run
+from ser_cache.cli.run_filters import why_empty
 from ser_cache.cli.run_formats import as_csv, as_latex, as_markdown
 from ser_cache.cli.run_table import SCORES, percent, show_runs, table_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ser_cache.results import Run
-    from ser_cache.results.query import Listing, Record, Stale, Wanted
+    from ser_cache.results import Run, Stale
+    from ser_cache.results.query import Listing, Record, Wanted
+    from ser_cache.staleness import Present
 
 FORMATS = ("table", "csv", "json", "markdown", "latex")
 SOME_FAILED = 3
@@ -105,8 +107,10 @@ def runs(
     everything that is known of each run, in fractions from 0 to 1; the other formats show the scores in
     percent. The confidence interval is that of the score sorted by, else of macro F1. A run is marked as
     stale where a newer one of the same choices is on other data, and where its manifest or its cached
-    features have changed since. With --format json, one RUN gives all of its metrics. --matrix shows macro
-    F1, or the score sorted by; runs that differ in anything but their corpora are in tables of their own.
+    features have changed since; where one of these is here and cannot be read, that is said, the mark is
+    "unknown" (--no-stale keeps such a run) and the exit status is 3. With --format json, one RUN gives all
+    of its metrics. --matrix shows macro F1, or the score sorted by; runs that differ in anything but their
+    corpora are in tables of their own.
     """
     from ser_cache.results.query import Wanted
 
@@ -139,29 +143,28 @@ def runs(
 
 def _show(where: settings.Locations, text: str, shape: str, output: Path | None, plot: Path | None) -> int:
     """One run in detail."""
-    from ser_cache.results import find_run
+    from ser_cache.results import find_run, is_stale
 
     if shape not in ("table", "json"):
         raise click.UsageError(f"one run is shown as table or json, not as {shape}.")
-    found = find_run(where.runs, text)
-    reasons = _why_stale(where, found)
+    found, present = find_run(where.runs, text), _present(where)
+    reasons = _why_stale(found, present)
     if shape == "json":
         deliver(as_json(detail_record(found) | {"stale_because": [*reasons]}), output, "1 run")
     else:
         show_run(found)
-        if reasons:
+        if is_stale([*reasons]):
             screen.say_folded(f"STALE: {'; '.join(reasons.values())}")
     if plot is not None:
         _draw(found, plot)
-    return 0
+    return _name_unreadable((), present)
 
 
-def _why_stale(where: settings.Locations, run: Run) -> dict[str, str]:
+def _why_stale(run: Run, present: Present) -> dict[str, str]:
     """Why one run is stale, each reason with what it means; empty where it is not."""
     from ser_cache.errors import ResultsError
-    from ser_cache.results import list_runs, read_run, stale_runs
-    from ser_cache.results.query import REPLACED
-    from ser_cache.staleness import REASONS, Present, stale_now
+    from ser_cache.results import REPLACED, list_runs, read_run, stale_runs
+    from ser_cache.staleness import REASONS, stale_now
 
     beside = [run]
     for path in list_runs(run.folder.parent):
@@ -169,7 +172,7 @@ def _why_stale(where: settings.Locations, run: Run) -> dict[str, str]:
             with suppress(ResultsError):  # a damaged neighbour is named in the list
                 beside.append(read_run(path))
     replaced = {REPLACED: "a newer run of the same choices is on other data"}
-    found = stale_now([run], Present(where.manifests, where.cache)).get(run.folder, ())
+    found = stale_now([run], present).get(run.folder, ())
     return (replaced if run.folder in stale_runs(beside) else {}) | {name: REASONS[name] for name in found}
 
 
@@ -197,37 +200,63 @@ def _list(
     """All runs that are wanted, then the ones that could not be read."""
     from ser_cache.results.query import select, sort_runs
 
-    found = _read(where)
+    present = _present(where)
+    found = _read(where, present)
     try:
         # Without runs every name is unknown.
         chosen = select(found.runs, wanted, found.stale) if found.runs else []
         ordered = sort_runs(chosen, key, found.stale, reverse=reverse)
-        _print(ordered, found.stale, where.runs, key, shape, output, bool(wanted.layers))
+        if ordered or shape in ("csv", "json"):
+            _print(ordered, found.stale, where.runs, key, shape, output, bool(wanted.layers))
+        else:
+            screen.note(why_empty(found, wanted, where.runs))
         if shape == "table" and wanted == type(wanted)():
-            _note_clusterings(where)
+            _note_clusterings(where.runs, present)
     finally:  # also where a filter was mistyped: the run that is missed may be among these
-        for line in found.unreadable:
-            screen.note(line)
-    return SOME_FAILED if found.unreadable else 0
+        status = _name_unreadable(found.unreadable, present)
+    return status
 
 
-def _read(where: settings.Locations) -> Listing:
+def _present(where: settings.Locations) -> Present:
+    """Manifests and features as they are now, to be read once a command."""
+    from ser_cache.staleness import Present
+
+    return Present(where.manifests, where.cache)
+
+
+def _name_unreadable(runs: Sequence[str], present: Present) -> int:
+    """Name the runs that could not be read, and what else could not be and they rest on; the exit status."""
+    lines = [*runs]
+    lines += [f"unknown whether results on {of} are stale: {why}" for of, why in present.unreadable.items()]
+    for line in lines:
+        screen.note(line)
+    return SOME_FAILED if lines else 0
+
+
+def _read(where: settings.Locations, present: Present) -> Listing:
     """All runs, and why which of them are stale."""
     from ser_cache.results.query import read_all
-    from ser_cache.staleness import Present, stale_now
+    from ser_cache.staleness import stale_now
 
     found = read_all(where.runs)
-    since = stale_now(found.runs, Present(where.manifests, where.cache))
+    since = stale_now(found.runs, present)
     folders = (run.folder for run in found.runs)
-    reasons = {folder: (*found.stale.get(folder, ()), *since.get(folder, ())) for folder in folders}
+    reasons = {folder: _together(found.stale.get(folder, ()), since.get(folder, ())) for folder in folders}
     return replace(found, stale={folder: why for folder, why in reasons.items() if why})
 
 
-def _note_clusterings(where: settings.Locations) -> None:
-    """Name the clusterings that are stale: they are no runs, and `ser cluster --list` has them all."""
-    from ser_cache.staleness import Present, stale_clusterings
+def _together(replaced: tuple[str, ...], since: tuple[str, ...]) -> tuple[str, ...]:
+    """All reasons of one run: what is replaced is stale, whatever else is unknown."""
+    from ser_cache.results import is_stale
 
-    stale = stale_clusterings(where.runs, Present(where.manifests, where.cache))
+    return replaced if replaced and is_stale(since) is None else (*replaced, *since)
+
+
+def _note_clusterings(runs: Path, present: Present) -> None:
+    """Name the clusterings that are stale: they are no runs, and `ser cluster --list` has them all."""
+    from ser_cache.clustering_staleness import stale_clusterings
+
+    stale = stale_clusterings(runs, present)
     if stale:
         have = "clustering has" if len(stale) == 1 else "clusterings have"
         named = screen.named([f"{folder.name} ({', '.join(why)})" for folder, why in stale.items()])
@@ -239,19 +268,22 @@ def _note_clusterings(where: settings.Locations) -> None:
 def _matrix(where: settings.Locations, wanted: Wanted, key: str) -> int:
     """Runs by what they were trained and tested on."""
     from ser_cache.cli.run_matrix import show_matrices
+    from ser_cache.results import is_stale
     from ser_cache.results.query import record, select
 
-    found = _read(where)
+    present = _present(where)
+    found = _read(where, present)
     chosen = select(found.runs, wanted, found.stale) if found.runs else []
     if any(run.config.tested_on for run in chosen):
-        show_matrices(chosen, _score_sorted_by(key, [record(run) for run in chosen]), found.stale)
-    else:
+        stale = {folder for folder, why in found.stale.items() if is_stale(why)}
+        show_matrices(chosen, _score_sorted_by(key, [record(run) for run in chosen]), stale)
+    elif chosen:
         screen.note(
             f"No such run in {where.runs} is across corpora; train some with: ser probe --train A --test B"
         )
-    for line in found.unreadable:
-        screen.note(line)
-    return SOME_FAILED if found.unreadable else 0
+    else:
+        screen.note(why_empty(found, wanted, where.runs))
+    return _name_unreadable(found.unreadable, present)
 
 
 def _print(
@@ -263,19 +295,12 @@ def _print(
     output: Path | None,
     show_layers: bool,
 ) -> None:
-    from ser_cache.results import list_runs
     from ser_cache.results.query import record
 
     records = [record(run, stale=stale.get(run.folder, ())) for run in found]
     what = screen.count(len(found), "run")
     if shape in ("csv", "json"):
         deliver(as_csv(records) if shape == "csv" else as_json(records), output, what)
-        return
-    if not found:
-        if list_runs(folder):
-            screen.note(f"Of the runs in {folder} that can be read, none is all of that.")
-        else:
-            screen.note(f"There are no runs in {folder}; train some with: ser probe")
         return
     score = _score_sorted_by(key, records)
     table = table_of(found, score, stale, show_layers)

@@ -18,6 +18,7 @@ from ser_cache.corpora import (
 )
 from ser_cache.corpora.corpus import (
     AUDIO_SUFFIXES,
+    LINK_OUT,
     Corpus,
     Edition,
     Fields,
@@ -50,6 +51,7 @@ CORPORA: dict[str, Corpus] = {
 __all__ = [
     "AUDIO_SUFFIXES",
     "CORPORA",
+    "LINK_OUT",
     "Corpus",
     "Edition",
     "Fields",

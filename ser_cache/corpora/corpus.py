@@ -5,7 +5,7 @@ in files of their own, its recipe reads those too.
 """
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
@@ -17,6 +17,9 @@ AUDIO_SUFFIXES = frozenset(
     | {".w64", ".rf64", ".sph", ".nist"}
 )
 """Of files that are taken for audio; all are formats that libsndfile decodes."""
+
+LINK_OUT = "it is a link out of the root; give the folder it leads to as ROOT, or a copy by cp -RL"
+"""Why such a file is not taken: paths of a manifest hold elsewhere only where they stay below the root."""
 
 
 @dataclass(frozen=True)
@@ -174,23 +177,35 @@ class Corpus:
                 clip of the corpus is there, or the files that hold its labels are missing or contradict each
                 other.
         """
-        read = [(path, self._read(path, problem)) for path, problem in audio_files(root)]
+        listed = list(audio_files(root))
+        read = [(path, self._read(path, problem)) for path, problem in listed]
         if self.read_codes is not None and any(isinstance(clip, Fields) for _, clip in read):
             codes = self.read_codes(root)
             read = [(path, _coded(PurePosixPath(path).stem, clip, codes)) for path, clip in read]
         found = tuple(Found(path, clip) for path, clip in read if isinstance(clip, Fields))
         others = [(path, clip) for path, clip in read if isinstance(clip, NoClip)]
         if not found:
-            seen = f"{len(others):,} other audio files" if others else "no audio files at all"
-            raise ManifestError(
-                f"{root} holds no clip of {self.name} and {seen}; expected are: {self.layout} "
-                "Give the folder that holds the unpacked corpus, or import by --table or --pattern."
-            )
+            raise ManifestError(self._no_clip(root, listed))
         self._refuse_second_copy(root, found)
         return Scan(
             found,
             tuple((path, clip.reason) for path, clip in others if not clip.expected),
             tuple((path, clip.reason) for path, clip in others if clip.expected),
+        )
+
+    def _no_clip(self, root: Path, listed: Sequence[tuple[str, str]]) -> str:
+        """What to say of a folder in which nothing could be taken: a name that is right may be barred too."""
+        barred = [(path, problem) for path, problem in listed if problem]
+        first = f"{barred[0][0]}: {barred[0][1]}." if barred else ""
+        if barred and len(barred) == len(listed):
+            of = f"the first of {len(barred):,}, " if len(barred) > 1 else ""
+            return f"{root} holds nothing that can be taken for {self.name}; {of}{first}"
+        others = len(listed) - len(barred)
+        seen = f"{others:,} other audio file{'s' * (others != 1)}" if others else "no audio files at all"
+        more = f" {len(barred):,} more cannot be taken, such as {first}" if barred else ""
+        return (
+            f"{root} holds no clip of {self.name} and {seen}; expected are: {self.layout} "
+            f"Give the folder that holds the unpacked corpus, or import by --table or --pattern.{more}"
         )
 
     def _read(self, path: str, problem: str) -> Fields | NoClip:
@@ -259,7 +274,7 @@ def _walk(folder: Path, base: str, prefix: str) -> Iterator[tuple[str, str]]:
             yield from _walk(folder / entry.name, base, path + "/")
         elif entry.is_symlink() and (is_audio or entry.is_dir()):
             if not (os.path.realpath(entry.path) + os.sep).startswith(base):
-                yield path, "it is a link out of the root; copy it into the root"
+                yield path, LINK_OUT
             elif is_audio:
                 yield path, cell_complaint("path", path) or path_complaint(path)
         elif is_audio:

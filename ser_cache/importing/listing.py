@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ser_cache.corpora import Corpus, Found, Scan, audio_files, demand_folder, recognised_by
+from ser_cache.corpora import LINK_OUT, Corpus, Found, Scan, audio_files, demand_folder, recognised_by
 from ser_cache.errors import ManifestError
 from ser_cache.importing.labels import Labels, label
 from ser_cache.importing.naming import NamePattern
@@ -175,7 +175,7 @@ def _file_problem(root: Path, clip: Utterance) -> str:
     try:
         path = path_of(root, clip)
     except ManifestError:
-        return "it is a link out of the root; copy it into the root"
+        return LINK_OUT
     return "" if os.path.exists(path) else "it does not exist"  # noqa: PTH110 - pathlib raises for long names
 
 

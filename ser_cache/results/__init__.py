@@ -25,7 +25,15 @@ from ser_cache.results.folder import (
     read_sides,
     read_training_sides,
 )
-from ser_cache.results.generations import keep_current, newest_data, stale_runs
+from ser_cache.results.generations import (
+    REPLACED,
+    UNKNOWN,
+    Stale,
+    is_stale,
+    keep_current,
+    newest_data,
+    stale_runs,
+)
 from ser_cache.results.grids import GridSearch, parameters_text, read_grid_search
 from ser_cache.results.scoring import HEADLINE, FoldPredictions, score_run
 from ser_cache.results.summary import RunSummary, summarise
@@ -33,7 +41,9 @@ from ser_cache.results.writing import TrainedModel, write_run
 
 __all__ = [
     "HEADLINE",
+    "REPLACED",
     "SCHEMA",
+    "UNKNOWN",
     "FoldPredictions",
     "Found",
     "GridSearch",
@@ -42,11 +52,13 @@ __all__ = [
     "RunConfig",
     "RunData",
     "RunSummary",
+    "Stale",
     "TrainedModel",
     "are_speakers_apart",
     "checked_path",
     "find",
     "find_run",
+    "is_stale",
     "keep_current",
     "list_runs",
     "manifest_digest",

@@ -6,7 +6,7 @@ that of using a run again after its data had changed and changed back.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +15,19 @@ from ser_cache.errors import ResultsError
 from ser_cache.files import canonical_json, write_json
 from ser_cache.results.config import RunData
 from ser_cache.results.folder import USED, Run, list_runs, read_run
+
+Stale = Mapping[Path, tuple[str, ...]]
+"""The folders of runs that are stale, or perhaps are, each with its reasons: REPLACED, or what has changed
+since; UNKNOWN alone where that could not be found out."""
+REPLACED = "replaced"
+"""A newer run of the same choices is on other data."""
+UNKNOWN = "unknown"
+"""What the run rests on is here and cannot be read."""
+
+
+def is_stale(reasons: Sequence[str]) -> bool | None:
+    """Whether a run with these reasons is stale; None where that is unknown."""
+    return None if tuple(reasons) == (UNKNOWN,) else bool(reasons)
 
 
 def newest_data(runs: Sequence[Run]) -> RunData:

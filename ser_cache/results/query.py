@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,16 +11,12 @@ from ser_cache.emotions import EmotionChoice, emotions_text
 from ser_cache.errors import ResultsError, UnknownNameError
 from ser_cache.results.contents import damaged
 from ser_cache.results.folder import Run, list_runs, read_run
-from ser_cache.results.generations import stale_runs
+from ser_cache.results.generations import REPLACED, Stale, is_stale, stale_runs
 from ser_cache.results.scoring import HEADLINE
 from ser_cache.splits import SplitOptions
 
 Record = dict[str, Any]
 """Column -> text, number, list of either, or None where a run has no such thing."""
-Stale = Mapping[Path, tuple[str, ...]]
-"""The folders of stale runs, each with its reasons: REPLACED, or what has changed since."""
-REPLACED = "replaced"
-"""A newer run of the same choices is on other data."""
 
 DEFAULT_ORDER = ("corpus", "backbone", "head", "layers", "split", "protocol", "run")
 _USUAL_SHARE = round(SplitOptions().ratios[1] / sum(SplitOptions().ratios[:2]), 6)
@@ -44,8 +40,7 @@ class Wanted:
         heads: names.
         protocols: names as the runs have them, changed settings included ("dasaro2024 but epochs 2").
         layers: numbers; a run is chosen when its head was fed one of them.
-        stale: True for those alone that have a newer run of the same choices on other data, False for those
-            alone that have none; None for both.
+        stale: True for the stale ones alone, False for all but those; None for both.
     """
 
     corpora: tuple[str, ...] = ()
@@ -91,13 +86,13 @@ def read_all(folder: Path) -> Listing:
     return Listing(tuple(runs), tuple(unreadable), dict.fromkeys(stale_runs(runs), (REPLACED,)))
 
 
-def select(runs: Sequence[Run], wanted: Wanted, stale: Collection[Path] = ()) -> list[Run]:
+def select(runs: Sequence[Run], wanted: Wanted, stale: Stale | None = None) -> list[Run]:
     """The runs that meet every condition, in the order given.
 
     Args:
         runs: what to choose from.
         wanted: the conditions.
-        stale: folders of the stale ones among them.
+        stale: the stale ones among them; one of which that is unknown counts with those that are not.
 
     Raises:
         UnknownNameError: a name that no run has, so that a slip does not look like an empty result.
@@ -129,7 +124,8 @@ def select(runs: Sequence[Run], wanted: Wanted, stale: Collection[Path] = ()) ->
     if wanted.layers:
         chosen = [run for run in chosen if set(run.config.layers) & set(wanted.layers)]
     if wanted.stale is not None:
-        chosen = [run for run in chosen if (run.folder in stale) is wanted.stale]
+        marks = stale or {}
+        chosen = [run for run in chosen if bool(is_stale(marks.get(run.folder, ()))) is wanted.stale]
     return chosen
 
 
@@ -216,7 +212,7 @@ def record(run: Run, *, stale: Sequence[str] = ()) -> Record:
         "emotions": emotions_text(config.emotions) or None,
         "seed_numbers": list(config.seeds),
         "date": run.written or None,
-        "stale": bool(stale),
+        "stale": is_stale(stale),
         "stale_because": list(stale),
         "folder": str(run.folder),
     }
