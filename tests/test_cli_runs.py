@@ -392,6 +392,33 @@ def test_one_run_as_json_is_its_configuration_and_all_of_its_metrics(runs, capsy
     assert told["layer_weights"]["mean"] == [0.25, 0.75]
 
 
+@pytest.mark.parametrize(
+    ("select", "score", "shown"), [("macro_f1", 0.625, "62.5"), ("loss", -1.5, "1.5000")]
+)
+def test_a_run_whose_rates_were_searched_for_shows_those_and_not_the_one_it_did_not_use(
+    empty_folder, select, score, shown, capsys
+):
+    training = {"learning_rate": 5e-4, "select": select}
+    protocol = {"name": "ser", "head": {"hidden": 8}, "training": training, "search": {"factor": 0.5}}
+    folder = small_run(empty_folder / "runs", protocol=protocol).folder
+    rounds = [{"rates": [1e-5, 1e-4, 1e-3], "epochs": 5, "scores": [None, 0.5, 0.25]}] * 2
+    found = {"rate": 1.25e-4, "epochs": 15, "score": score, "rounds": rounds, "notes": []}
+    (folder / "learning_rate_search.json").write_text(json.dumps({"s0": found}))
+    (folder / "files.json").unlink()
+    assert run(["runs", "emovo"]) == 0
+    out = capsys.readouterr().out
+    (row,) = [line for line in out.splitlines() if line.startswith("s0") and "0.000125" in line]
+    assert row.split() == ["s0", "0.000125", shown, "15", "2"]
+    assert "not like for like" in out
+    assert "learning rate 0.0005" not in out
+    assert run(["runs", "emovo", "--format", "json"]) == 0
+    (told,) = json.loads(capsys.readouterr().out)["learning_rates"]
+    assert (told["fold"], told["rate"], told["rounds"]) == ("s0", 1.25e-4, 2)
+    (folder / "learning_rate_search.json").write_text('{"s0": {"rate": "fast"}}')
+    assert run(["runs", "emovo"]) == 1
+    assert "learning_rate_search.json cannot be read" in last_line(capsys)
+
+
 def test_the_table_keeps_within_100_columns_where_corpus_backbone_and_head_differ(runs, monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)

@@ -185,6 +185,22 @@ def test_a_short_last_batch_can_be_left_out():
     assert not np.array_equal(whole.test_scores, dropped.test_scores)
 
 
+@pytest.mark.parametrize("drop", [False, True])
+def test_the_training_loss_of_the_log_is_the_mean_over_the_utterances_used(drop):
+    """At a rate that moves nothing, it is that of the model as it was drawn."""
+    states, lengths, labels, sides = material()
+    options = replace(QUICK, epochs=1, learning_rate=1e-20, drop_last=drop)
+    trained = model(seed=2, dropout=0.0, called="m")
+    result = fit(source_of(states, lengths), labels, sides, [trained], options, "0")["m"]
+    used = sides.train[batch_order("0", 1, 30)][: 24 if drop else 30]
+    batch = source_of(states, lengths).batch(used)
+    head = HEADS["nonlinear"](1, WIDTH, CLASSES, trained.options, [2])
+    with torch.no_grad():
+        logits = head.classify_layers(batch.frames, batch.segments)[0]
+    expected = functional.cross_entropy(logits, torch.from_numpy(labels[used]))
+    assert result.log[0].train_loss == pytest.approx(float(expected), rel=1e-5)
+
+
 @pytest.mark.parametrize("limit", [{"clip_norm": 0.05}, {"clip_value": 0.01}, {"class_weights": "inverse"}])
 @pytest.mark.parametrize("name", ["nonlinear", "multilayer"])
 def test_one_step_equals_torch_s_own_means(name, limit):

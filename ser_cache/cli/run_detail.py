@@ -20,7 +20,7 @@ def show_run(run: Run) -> None:
     """Print everything about a run but its predictions and weights.
 
     Raises:
-        ResultsError: its log or its layer weights are damaged.
+        ResultsError: its log, its layer weights or what it says of a search are damaged.
     """
     _show_configuration(run)
     _show_scores(run)
@@ -29,17 +29,18 @@ def show_run(run: Run) -> None:
     _show_folds(run)
     _show_layer_weights(run)
     _show_grid(run)
+    _show_found_rates(run)
     _show_training(run)
 
 
 def detail_record(run: Run) -> dict[str, Any]:
-    """The same for other programs: configuration, metrics, environment, training or grid, layer weights.
+    """The same for other programs: configuration, metrics, environment, training or searches, layer weights.
 
     Raises:
-        ResultsError: its log or its layer weights are damaged.
+        ResultsError: its log, its layer weights or what it says of a search are damaged.
     """
     from ser_cache.results import read_grid_search
-    from ser_cache.results.detail import read_layer_weights, read_training_log
+    from ser_cache.results.detail import read_found_rates, read_layer_weights, read_training_log
 
     weights, grid = read_layer_weights(run), read_grid_search(run)
     log = None if grid else read_training_log(run)
@@ -51,6 +52,7 @@ def detail_record(run: Run) -> dict[str, Any]:
         "environment": dict(run.environment),
         "training": log and {"epochs": log.epochs, "best_epochs": list(log.best_epochs)},
         "grid_search": grid and {**vars(grid), "searches": [_plain(one) for one in grid.searches]},
+        "learning_rates": [vars(found) for found in read_found_rates(run)],
         "layer_weights": None
         if weights is None
         else {
@@ -67,6 +69,9 @@ def _show_configuration(run: Run) -> None:
 
     config, data = run.config, run.config.data
     settings = {key: value for key, value in config.protocol.items() if key != "name"}
+    if settings.get("search"):  # a table has the rates that were found; the training's own was not used
+        training = settings["training"].items()
+        settings["training"] = {key: value for key, value in training if key != "learning_rate"}
     across = {"trained on": ", ".join(config.trained_on), "tested on": config.tested_on}
     lines = {
         "corpus": config.corpus,
@@ -221,6 +226,32 @@ def _show_grid(run: Run) -> None:
     if grid.stopped:
         limit = run.config.protocol["max_iterations"]
         screen.say(f"{grid.stopped} candidates were stopped at {limit:,} iterations before they converged\n")
+
+
+def _show_found_rates(run: Run) -> None:
+    """The learning rate that was found for each fold."""
+    from ser_cache.results.contents import SEARCH
+    from ser_cache.results.detail import read_found_rates
+
+    found = read_found_rates(run)
+    if not found:
+        return
+    by = str(run.config.protocol["training"]["select"])
+    rows = [
+        (
+            one.fold,
+            f"{one.rate:g}",
+            f"{-one.score:.4f}" if by == "loss" else f"{100 * one.score:.1f}",
+            str(one.epochs),
+            str(one.rounds),
+        )
+        for one in found
+    ]
+    columns = {"fold": "left", "found": "right", SCORES.get(by, by): "right"}
+    columns |= {"after epochs": "right", "rounds": "right"}
+    screen.table("Learning rates, by a search on the validation side", columns, rows)
+    screen.say("rounds train for different lengths, so that their scores are not like for like;")
+    screen.say(f"all of them: {run.folder / SEARCH}\n")
 
 
 def _show_training(run: Run) -> None:

@@ -1,4 +1,4 @@
-"""One run in detail: what its log says of training, its layer weights, and its scores fold by fold."""
+"""One run in detail: its log, its layer weights, the learning rates found, and its scores fold by fold."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ser_cache.errors import ResultsError
-from ser_cache.results.contents import LAYER_WEIGHTS, LOG, damaged, open_contents
+from ser_cache.results.contents import LAYER_WEIGHTS, LOG, SEARCH, damaged, open_contents
 from ser_cache.results.folder import Run, checked_path
 from ser_cache.results.scoring import HEADLINE
 from ser_cache.statistics import Spread, spread
@@ -89,6 +89,45 @@ def read_layer_weights(run: Run) -> LayerWeights | None:
         return LayerWeights(layers, models.mean(axis=0), models, folds)
     except (KeyError, TypeError, ValueError) as error:
         raise _damaged(run, LAYER_WEIGHTS) from error
+
+
+@dataclass(frozen=True)
+class FoundRate:
+    """Where the search for a fold's learning rate ended.
+
+    Attributes:
+        fold: its name.
+        rate: what all seeds were trained with.
+        epochs: after how many it had its score in the search.
+        score: that, on the validation side, in what epochs are selected by: larger is better.
+        rounds: how many were tried.
+    """
+
+    fold: str
+    rate: float
+    epochs: int
+    score: float
+    rounds: int
+
+
+def read_found_rates(run: Run) -> tuple[FoundRate, ...]:
+    """The learning rate of each fold, where it was searched for; none where it was given.
+
+    Raises:
+        ResultsError: the file is damaged.
+    """
+    contents = open_contents(run.folder)
+    if not contents.has(SEARCH):
+        return ()
+    try:
+        return tuple(
+            FoundRate(
+                fold, float(one["rate"]), int(one["epochs"]), float(one["score"]), len(list(one["rounds"]))
+            )
+            for fold, one in contents.json(SEARCH).items()
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise _damaged(run, SEARCH) from error
 
 
 def fold_scores(run: Run) -> dict[str, dict[str, Spread]]:
