@@ -98,7 +98,7 @@ def fit(
         trial: test nothing, and let a model diverge instead of raising: its score is then nan.
 
     Raises:
-        TrainingError: a side is empty, a class has no training utterance, or a loss is not finite.
+        TrainingError: a side is empty, a class has no training utterance, or a loss or score is not finite.
     """
     classes = int(labels.max()) + 1 if len(labels) else 0
     check_sides(sides, labels, classes)
@@ -337,6 +337,9 @@ def _restore_best(stacks: Sequence[Stack]) -> None:
 def _result(stack: Stack, trainee: Trainee, logits: torch.Tensor | None) -> FitResult:
     shares = stack.head.shares()
     scores = torch.zeros(0, 0) if logits is None else torch.softmax(logits[trainee.place].double(), dim=1)
+    if not torch.isfinite(scores).all():  # they would pass for the first class
+        name = trainee.model.name
+        raise TrainingError(f"{name}: scores of the test side are not finite; see: ser cache verify")
     return FitResult(
         best_epoch=trainee.best_epoch,
         best_score=trainee.best_score,

@@ -198,6 +198,13 @@ def test_a_loss_that_is_not_finite_names_the_model_the_epoch_and_the_rate():
         fit(source_of(states, lengths), labels, sides, [model(called="multi 7")], QUICK, "0")
 
 
+def test_scores_that_are_not_finite_are_refused_and_not_taken_for_the_first_class():
+    states, lengths, labels, sides = material()
+    states[sides.test[3]][-1, 0, 0] = np.inf
+    with pytest.raises(TrainingError, match=r"^m: scores of the test side are not finite"):
+        fit(source_of(states, lengths), labels, sides, [model("linear", called="m")], QUICK, "0")
+
+
 def test_a_class_without_training_utterances_is_refused():
     states, lengths, labels, sides = material()
     train = sides.train[labels[sides.train] != 1]
