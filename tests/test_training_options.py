@@ -208,12 +208,12 @@ def test_one_step_equals_torch_s_own_means(name, limit):
     states, lengths, labels, _ = material(40)
     labels = np.where(np.arange(40) % 5, labels, 0)  # unequal classes
     sides = Sides(np.arange(20), np.arange(20, 30), np.arange(30, 40))
-    options = replace(QUICK, epochs=1, batch_size=20, **limit)
+    options = replace(QUICK, epochs=1, batch_size=15, drop_last=True, **limit)
     trained = model(name, seed=2, dropout=0.0, called="m")
     result = fit(source_of(states, lengths, torch.float64), labels, sides, [trained], options, "0")["m"]
     head = HEADS[name](len(trained.places), WIDTH, CLASSES, trained.options, [2]).double()
     parameters = list(head.parameters())
-    order = batch_order("0", 1, 20)
+    order = batch_order("0", 1, 20)[:15]  # a part, whose class weights have another mean than all have
     batch = source_of(states, lengths, torch.float64).batch(order)
     weights = None
     if "class_weights" in limit:
