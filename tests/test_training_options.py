@@ -123,11 +123,12 @@ def test_a_plateau_lowers_the_rate_of_the_model_that_stands_still_alone():
     for one in models:
         same(results[one.name], fit_models([one], options)[one.name])
         losses = [entry.validation_loss for entry in results[one.name].log]
-        rates = [one.learning_rate, *(entry.learning_rate for entry in results[one.name].log)]
+        rates = [entry.learning_rate for entry in results[one.name].log]
         best = np.minimum.accumulate([np.inf, *losses])[:-1]
-        for better, before, after in zip(losses < best * (1 - 1e-4), rates[:-1], rates[1:], strict=True):
-            assert after in (before, max(before / 2, 1e-6))
-            assert not better or before == after
+        assert rates[0] == one.learning_rate
+        better = (losses < best * (1 - 1e-4))[:-1]
+        for is_better, before, after in zip(better, rates[:-1], rates[1:], strict=True):
+            assert after == (before if is_better else max(before / 2, 1e-6))
 
 
 @pytest.mark.parametrize("patience", [1, 3])
