@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from ser_cache.errors import UnknownNameError
+from ser_cache.feature_sources import moments_for
 from ser_cache.packing import PackedFeatures
 from ser_cache.standardising import StandardisedFeatures, check_standardisation, moments
 
@@ -52,6 +53,34 @@ def test_a_channel_that_never_changes_but_by_rounding_has_a_deviation_of_one(val
     stored = torch.cat(same).half()[None]
     source = StandardisedFeatures(PackedFeatures(stored, lengths), result)
     assert float(source.batch(np.arange(50)).frames.abs().max()) <= max(abs(value) / 2048, 2**-24)
+
+
+class Averaged:
+    """Cached features of two utterances, of five frames and of one, three of which are stored as one."""
+
+    frames, frame_average, tier, ids = np.array([2, 1]), 3, "frames", ("a", "b")
+
+    def group_sizes(self, index):
+        return [np.array([3, 2]), np.array([1])][index]
+
+    def mean(self, _):
+        return np.array([[1.0], [4.0]], dtype=np.float32)
+
+    def std(self, _):
+        return np.array([[2.0], [0.0]], dtype=np.float32)
+
+
+def test_an_utterance_counts_as_many_frames_as_the_model_gave_whatever_was_stored():
+    train, speakers = np.arange(2), ["s", "s"]
+    expected = (5 * 1 + 4) / 6
+    for how in ("global", "speaker"):
+        result = moments_for(Averaged(), (0,), how, train, speakers)
+        assert result.mean[0, 0, 0] == pytest.approx(expected)
+        variance = (5 * (4 + (1 - expected) ** 2) + (4 - expected) ** 2) / 6
+        assert result.deviation[0, 0, 0] == pytest.approx(variance**0.5)
+    pooled = Averaged()
+    pooled.tier, pooled.frames = "pooled", np.array([5, 1])
+    assert moments_for(pooled, (0,), "global", train, speakers).mean[0, 0, 0] == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("groups", ["one", "several"])
