@@ -131,6 +131,18 @@ def test_weights_and_layer_weights_are_kept_per_fold_and_seed(tmp_path):
     ]
 
 
+def test_layer_weights_have_their_mean_over_all_folds_and_seeds(tmp_path):
+    shares = np.linspace(0, 0.5, 6)
+    different = [
+        replace(model, layer_weights=np.array([share, 1 - share]))
+        for model, share in zip(models(), shares, strict=True)
+    ]
+    run = write_run(tmp_path, config(), SPLITS, different, {"torch": "2"})
+    told = json.loads((run.folder / "layer_weights.json").read_text())
+    assert told["mean"] == pytest.approx([0.25, 0.75])
+    assert read_layer_weights(run).mean.tolist() == pytest.approx([0.25, 0.75])
+
+
 def fold_score(part):
     """Macro F1 over the classes in the fold's truth."""
     present = np.unique(part.truth)
