@@ -37,7 +37,9 @@ class Progress:
     Attributes:
         heads: the heads in training; those that are fed alike train in one pass.
         fold: name of the fold in training, and what is done with it where that is no plain training.
-        done: epochs done, over all passes and folds; the models of a pass train at once.
+        done: epochs done, over all folds; the models of a pass train at once. Where some heads are fed time
+            means and others frames, those of the frames: the others take next to no time, and would make
+            every estimate of the time left far too low.
         total: epochs to do at most, counted likewise.
     """
 
@@ -67,18 +69,21 @@ class TrainedFold:
 
 @dataclass
 class Meter:
-    """Counts epochs over all passes."""
+    """Counts epochs over all folds, of the pass that takes the time."""
 
     on_progress: Callable[[Progress], None]
     total: int
     before: int = 0
+    counts: bool = True
 
     def tell(self, heads: str, fold: str, epoch: int = 0) -> None:
         """Say that so many epochs of the present fold are done."""
-        self.on_progress(Progress(heads, fold, self.before + epoch, self.total))
+        self.on_progress(Progress(heads, fold, self.before + epoch * self.counts, self.total))
 
     def pass_fold(self, epochs: int, *, trained: bool) -> None:
         """Go on to the next fold; one that was kept from before is no longer part of the work."""
+        if not self.counts:
+            return
         if trained:
             self.before += epochs
         else:

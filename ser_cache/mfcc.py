@@ -128,7 +128,7 @@ def mfcc_options(model: str) -> MfccOptions:
             field, value = _MARKS[found[1]], int(found[2])
         else:
             hint = "As in mfcc+n20+fft400+hop160+mel40+sr8000+d2+max6s."
-            raise UnknownNameError("setting of mfcc", part, [f"{mark}N" for mark in _MARKS], hint)
+            raise UnknownNameError("setting of mfcc", part, [*(f"{mark}N" for mark in _MARKS), "maxNs"], hint)
         if field in values:
             raise SerCacheError(f"{model} sets {part.rstrip('0123456789')} twice; give it once.")
         values[field] = value

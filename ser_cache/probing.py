@@ -154,13 +154,14 @@ def _train(
     found = [Found("absent") if options.force else find(runs, config) for config in configs]
     wanted = [config for config, known in zip(configs, found, strict=True) if known.state != "good"]
     passes = [[c for c in wanted if head_kind(c.head).pools_first is pooled] for pooled in (True, False)]
-    meter = Meter(on_progress, sum(map(bool, passes)) * sum(_epochs(task, options)))
+    meter = Meter(on_progress, sum(_epochs(task, options)))
     reused = [known.run for known in found if known.state == "good" and known.run is not None]
     keep_current(runs, reused)
     for run in reused:
         forget(runs, run.config)
     trained: dict[str, Run] = {}
     for together in filter(None, passes):
+        meter.counts = together is passes[-1] or not passes[-1]
         new = _train_pass(features, task, together, options, runs, meter)
         trained |= {run.config.run_id: run for run in new}
     return [

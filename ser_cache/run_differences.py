@@ -28,7 +28,8 @@ class Change:
 def changes(first: Run, second: Run) -> tuple[Change, ...]:
     """Every setting in which two runs' configurations differ, the plainest name of each.
 
-    The digests of features and splits are left out where a named setting explains them.
+    Left out is what another setting explains: digests of features and splits, and where the heads differ,
+    settings that a probe has and a baseline has not, or one classifier and not the other.
     """
     ours, theirs = (_settings(run) for run in (first, second))
     return tuple(Change(_plain(name), ours.get(name), theirs.get(name)) for name in _differing(ours, theirs))
@@ -46,7 +47,15 @@ def _differing(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
         explained.add("data.fingerprint")
     if any(name.startswith("split.") for name in differing):
         explained.add("data.splits")
-    return [name for name in differing if name not in explained]
+    if "head" in differing:
+        explained.add("protocol.classifier")
+    return [name for name in differing if name not in explained and not _of_one_kind(name, ours, theirs)]
+
+
+def _of_one_kind(name: str, ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> bool:
+    """Whether a setting is one that only probes, only baselines or only one classifier can have."""
+    only_one = (name in ours) != (name in theirs)
+    return only_one and name.startswith("protocol.") and ours["head"] != theirs["head"]
 
 
 def _overlap_caution(common: int, tested: tuple[int, int]) -> Iterator[str]:
@@ -137,6 +146,9 @@ def _data_caution(first: Run, second: Run) -> Iterator[str]:
         )
 
 
+_NAMED_AFTER = (["search"], ["schedule"], ["inner"])
+"""Groups whose settings are called as those of the training, or of the split, are."""
+
 _PLAIN = {
     "data.fingerprint": "cached features",
     "data.manifest": "labels or audio",
@@ -153,8 +165,8 @@ def _plain(name: str) -> str:
     parts = name.split(".")
     if parts[0] == "split":
         words = " ".join(parts)
-    else:  # a schedule and a search have settings that are called as those of the training are
-        words = " ".join(parts[-2:] if parts[-2:-1] in (["search"], ["schedule"]) else parts[-1:])
+    else:
+        words = " ".join(parts[-2:] if parts[-2:-1] in _NAMED_AFTER else parts[-1:])
     return words.replace("_", " ")
 
 

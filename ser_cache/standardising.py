@@ -23,6 +23,11 @@ STANDARDISATIONS = {
 }
 """What can be chosen, and what it means."""
 
+_ROUNDING = 1e-6
+"""A deviation below this share of the mean comes from means that were rounded to float32. Divided by it, a channel
+that never changes would be noise, and one that was stored in half precision thousands of deviations away.
+"""
+
 
 @dataclass(frozen=True)
 class Moments:
@@ -78,7 +83,8 @@ def moments(
             # Within utterances and between them; the difference of squares would lose the digits.
             variance = (share * (spread[rows] ** 2 + (middle[rows] - centre) ** 2)).sum(axis=0)
             mean[number, place] = centre
-            deviation[number, place] = np.where(variance > 0, np.sqrt(variance), 1.0)
+            changes = np.sqrt(variance) > _ROUNDING * np.abs(centre)
+            deviation[number, place] = np.where(changes, np.sqrt(variance), 1.0)
     return Moments(mean, deviation, group)
 
 

@@ -11,7 +11,7 @@ from made_up_features import utterances
 from ser_cache.baselines import CLASSIFIERS
 from ser_cache.baselines.classifiers import Effort
 from ser_cache.baselines.grid_search import search_grid
-from ser_cache.baselines.inner_folds import inner_folds
+from ser_cache.baselines.inner_folds import inner_folds, shortage
 from ser_cache.errors import TrainingError
 
 
@@ -23,12 +23,12 @@ from ser_cache.errors import TrainingError
 @settings(max_examples=15, deadline=None)
 def test_inner_folds_hold_whole_speakers_out(counts, folds, seed):
     made = [u for n, many in enumerate(counts) for u in utterances(n + 1, many) if u.speaker == f"s{n}"]
-    fold_of, note = inner_folds(made, "speakers", folds, seed)
+    fold_of, note = inner_folds(made, "speakers", folds, seed), shortage(made, "speakers", folds)
     speakers = [u.speaker for u in made]
     assert len(set(zip(speakers, fold_of.tolist(), strict=True))) == len(counts)
     assert set(fold_of.tolist()) == set(range(min(folds, len(counts))))
     assert bool(note) is (len(counts) < folds)
-    turned, _ = inner_folds(made[::-1], "speakers", folds, seed)
+    turned = inner_folds(made[::-1], "speakers", folds, seed)
     np.testing.assert_array_equal(turned[::-1], fold_of)
 
 
@@ -43,14 +43,14 @@ def test_stratified_inner_folds_share_each_emotion_evenly(counts, folds, seed):
     made = [
         replace(one, id=f"{e}-{n}", emotion=f"e{e}") for e, many in enumerate(counts) for n in range(many)
     ]
-    fold_of, note = inner_folds(made, "stratified", folds, seed)
+    fold_of, note = inner_folds(made, "stratified", folds, seed), shortage(made, "stratified", folds)
     made_folds = min(folds, *counts)
     assert bool(note) is (made_folds < folds)
     table = np.zeros((len(counts), made_folds), dtype=int)
     np.add.at(table, ([int(u.emotion[1:]) for u in made], fold_of), 1)
     assert np.ptp(table, axis=1).max() <= 1
     assert np.ptp(table.sum(axis=0)) <= 1
-    turned, _ = inner_folds(made[::-1], "stratified", folds, seed)
+    turned = inner_folds(made[::-1], "stratified", folds, seed)
     np.testing.assert_array_equal(turned[::-1], fold_of)
 
 

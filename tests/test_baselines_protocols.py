@@ -34,7 +34,7 @@ def test_a_run_is_what_scikit_learn_gives_for_the_same_protocol(name, protocol, 
     by_id = {utterance.id: utterance for utterance in manifest.utterances}
     for split, search in zip(make_splits(manifest.utterances, options.split), grid.searches, strict=True):
         inside = sorted((*split.train, *split.validation))
-        fold_of, _ = inner_folds([by_id[id_] for id_ in inside], options.protocol.inner, 5, 0)
+        fold_of = inner_folds([by_id[id_] for id_ in inside], options.protocol.inner, 5, 0)
         steps = make_pipeline(StandardScaler(), THEIRS[name])
         step = type(THEIRS[name]).__name__.lower()
         theirs = GridSearchCV(

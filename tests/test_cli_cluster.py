@@ -15,6 +15,7 @@ from small_runs import small_run
 
 from ser_cache.cli import run
 from ser_cache.manifest import Manifest
+from ser_cache.settings import remember_root
 
 
 @pytest.fixture
@@ -201,11 +202,32 @@ def test_clusterings_that_newer_ones_replace_are_marked_in_the_list(cached, caps
     capsys.readouterr()
     assert run(["cluster", "--list"]) == 0
     out = capsys.readouterr().out
-    assert out.count("1 seed, stale") == 1
-    assert "stale: a newer one of the same choices is on other data" in out
+    assert out.count("stale: replaced") == 1
+    assert "replaced: there is a newer clustering of the same choices on other labels" in out
     assert run(["cluster", "--list", "--format", "csv"]) == 0
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
     assert sorted(row["stale"] for row in rows) == ["False", "True"]
+
+
+def test_clusterings_whose_data_has_changed_since_say_so_in_the_list(cached, capsys):
+    assert run([*WHISPER, "--corpus", "emovo"]) == 0
+    clips = manifest("emovo").utterances
+    save_manifest(cached / "manifests", Manifest("emovo", (replace(clips[0], emotion="neutral"), *clips[1:])))
+    capsys.readouterr()
+    assert run(["cluster", "--list", "--format", "json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    assert (row["stale"], row["stale_because"]) == (True, ["manifest"])
+
+
+def test_silhouettes_of_several_seeds_are_listed_as_scores_are_mean_and_spread(cached, capsys):
+    command = [*WHISPER, "--corpus", "emovo", "--seeds", "3", "--format", "json"]
+    assert run(command) == 0
+    (full,) = json.loads(capsys.readouterr().out)
+    assert run(["cluster", "--list", "--format", "json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    assert run(["cluster", "--list"]) == 0
+    assert f"{row['silhouette']:.2f}±" in capsys.readouterr().out
+    assert full["config"]["seeds"] == [0, 1, 2]
 
 
 def test_what_is_clustered_is_shown_after_ctrl_c(cached, capsys, monkeypatch):
@@ -272,9 +294,25 @@ def test_a_corpus_that_cannot_be_clustered_does_not_stop_the_others(cached, caps
 def test_what_is_not_cached_is_named_with_its_command(cached, capsys):
     save_manifest(cached / "manifests", manifest("ravdess"))
     assert run([*WHISPER, "--corpus", "ravdess"]) == 1
-    assert "ravdess is not cached for whisper-small; run: `ser extract --model" in last_line(capsys)
+    lacking = "error: ravdess is not cached for whisper-small"
+    assert last_line(capsys) == f"{lacking}, and its audio is not here; say where: ser manifest ravdess ROOT"
+    remember_root(cached / "manifests", "ravdess", cached)
+    assert run([*WHISPER, "--corpus", "ravdess"]) == 1
+    assert last_line(capsys).startswith(f"{lacking}; run: `ser extract --model")
     assert run([*WHISPER]) == 0
     assert "skipped: ravdess is not cached for whisper-small" in capsys.readouterr().err
+
+
+def test_for_a_name_that_is_not_cached_only_commands_that_can_work_are_advised(cached, capsys):
+    cache_features(cached / "cache", "tiny+pooled", manifest("emovo"))
+    for name, advice in {
+        "zzz": "See: ser cache ls for what is cached, ser models for what can be.",
+        "xls-r": "Cache it with: ser extract --model xls-r",
+        "facebook/hubert-large-ll60k": "Cache it with: ser extract --model facebook/hubert-large-ll60k",
+        "tiny": "Of it only tiny+pooled is cached; name that, or extract it without the option.",
+    }.items():
+        assert run(["cluster", "--features", name]) == 1
+        assert last_line(capsys).endswith(advice)
     assert run(["cluster", "--corpus", "emovo"]) == 1
     assert "mfcc of emovo is not cached, and its audio is not here; say where: ser manifest" in last_line(
         capsys
@@ -287,7 +325,7 @@ def test_missing_mfcc_are_extracted_first_and_nothing_of_it_is_on_stdout(tones, 
     captured = capsys.readouterr()
     assert captured.err.startswith("mfcc of tones is not cached completely: extracting it first.\n")
     assert "36 utterances extracted" in captured.err
-    assert captured.out.startswith("corpus,features,layer,emotions,stale,k,")
+    assert captured.out.startswith("corpus,features,layer,emotions,stale,stale_because,k,")
     assert run(["cluster"]) == 0
     captured = capsys.readouterr()
     assert "extracting" not in captured.err

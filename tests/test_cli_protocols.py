@@ -346,7 +346,7 @@ def test_a_layer_beside_all_is_trained_once(tones: Path) -> None:
         (["--split", "loso", "--split-seed", "1"], "--split-seed changes nothing of --split loso"),
         (["--split", "mine", "--folds", "4"], "unknown split 'mine'"),
         (["--head", "multilayer", "--layer", "1"], "multilayer mixes layers: leave it out"),
-        (["--head", "linaer"], "unknown head 'linaer'"),
+        (["--head", "linaer"], "unknown head 'linaer'. Did you mean 'linear'? Known: all, linear"),
     ],
 )
 def test_what_would_change_nothing_is_refused_before_any_work(empty_folder, capsys, arguments, message):

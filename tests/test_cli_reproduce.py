@@ -36,6 +36,19 @@ def test_a_dry_run_plans_and_trains_nothing(grid, capsys):
     assert not (grid / "runs").exists()
 
 
+def test_a_manifest_that_cannot_be_read_is_named_and_stops_only_who_asks_for_it(grid, capsys):
+    (grid / "manifests" / "emodb.csv").write_text("path;emotion\na;b\n")
+    for study in ("dasaro2024", "wang2023"):
+        assert run(["reproduce", study, "--dry-run"]) == 3
+        out, err = capsys.readouterr()
+        assert err.startswith("skipped: manifests/emodb.csv has semicolons between its cells")
+        assert "What is missing" in out or "how to get it" in out
+        assert run(["reproduce", study, "--dry-run", "--corpus", "emodb"]) == 1
+        out, err = capsys.readouterr()
+        assert (out, len(err.splitlines())) == ("", 1)
+        assert err.startswith("error: manifests/emodb.csv has semicolons between its cells")
+
+
 def test_the_grid_runs_and_is_shown_beside_the_paper(grid, capsys):
     command = ["reproduce", "dasaro2024", "--model", "whisper-small", "--also", "whisper-base"]
     command += ["--head", "linear", "--head", "multilayer"]
@@ -108,7 +121,7 @@ def test_a_corpus_that_cannot_be_split_does_not_stop_the_others(grid, capsys):
     [
         (["wang2024"], "unknown study 'wang2024'"),
         (["dasaro2024", "--model", "whisper-base"], "--also whisper-base"),
-        (["dasaro2024", "--also", "nothing"], "ser extract --model nothing"),
+        (["dasaro2024", "--also", "nothing"], "Known: whisper-base, whisper-small. See: ser cache ls"),
         (["dasaro2024", "--corpus", "ravdess"], "unknown corpus 'ravdess'"),
         (["dasaro2024", "--split", "mine"], "unknown split 'mine'"),
     ],

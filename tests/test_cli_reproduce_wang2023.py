@@ -168,10 +168,10 @@ def test_what_is_there_is_reused_whichever_command_made_it(
     assert run([*COMMAND, "--svm"]) == 0
     first, err = capsys.readouterr()
     assert table(first, "wang2023: what of it runs here")[2][-2:] == ["done", "ready"]
-    assert err == "2 of 3 runs were reused; --force repeats them.\n"
+    assert err == "2 of 3 runs were reused; --force repeats.\n"
     assert run([*COMMAND, "--svm"]) == 0
     again, err = capsys.readouterr()
-    assert err == "3 of 3 runs were reused; --force repeats them.\n"
+    assert err == "3 of 3 runs were reused; --force repeats.\n"
     assert again.partition("Clusters of MFCC")[2] == first.partition("Clusters of MFCC")[2]
     assert table(again, "wang2023: what of it runs here")[2][-2:] == ["done", "done"]
     assert run(["runs", "--protocol", "wang2023"]) == 0

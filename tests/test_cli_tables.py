@@ -109,6 +109,20 @@ def test_words_are_broken_only_where_that_makes_a_table_fit() -> None:
     assert lay_out(columns, rows, 12).rows[0][0].split("\n") == ["somebody_", "shouting.wav"]
 
 
+def test_an_estimate_counts_from_where_the_counted_work_begins(monkeypatch, capsys) -> None:
+    now = [0.0]
+    monkeypatch.setattr(screen, "monotonic", lambda: now[0])
+    with screen.bar("emovo tiny", 30) as bar:
+        now[0] = 100.0
+        bar.update(0, "linear")
+        now[0] = 140.0
+        bar.update(4, "multilayer")
+    assert capsys.readouterr().err.splitlines() == [
+        "emovo tiny: 0/30 linear",
+        "emovo tiny: 4/30 multilayer, about 260 s left",
+    ]
+
+
 @pytest.mark.parametrize("width", [60, 80, 120])
 def test_the_time_left_is_on_the_progress_line_whatever_the_detail(width, monkeypatch) -> None:
     monkeypatch.setenv("COLUMNS", str(width))

@@ -317,6 +317,28 @@ def test_what_differs_is_named_plainly(tmp_path):
     }
 
 
+def test_what_only_a_probe_or_one_classifier_can_have_is_not_listed_beside_another(tmp_path):
+    rows = corpus()
+    trained = {"name": "dasaro2024", "standardise": "none", "training": {"epochs": 30, "select": "macro_f1"}}
+    shared = {"name": "classical", "standardise": "training side", "select": "macro_f1"}
+    svm = shared | {"inner": {"folds": 5}, "classifier": "support vector machine", "grid": {"C": [1]}}
+    knn = shared | {
+        "inner": {"folds": 4},
+        "classifier": "nearest neighbours",
+        "grid": {"weights": ["uniform"]},
+    }
+    probe = run_of(tmp_path, rows, protocol=trained)
+    first = run_of(tmp_path, rows, number=2, head="svm", protocol=svm)
+    second = run_of(tmp_path, rows, number=3, head="knn", protocol=knn)
+    assert [change.setting for change in compare_runs(probe, first, QUICK).changes] == [
+        "head",
+        "protocol",
+        "standardise",
+    ]
+    changes = {c.setting: (c.first, c.second) for c in compare_runs(first, second, QUICK).changes}
+    assert changes == {"head": ("svm", "knn"), "inner folds": (5, 4)}
+
+
 def test_runs_on_different_data_are_said_to_be_and_which_is_the_older(tmp_path):
     rows = corpus()
     first = run_of(tmp_path, rows)

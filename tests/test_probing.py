@@ -46,8 +46,9 @@ def test_all_heads_are_trained_over_all_folds_and_seeds(tmp_path):
         assert run.config.split == {"kind": "loso"}
         assert len(list(read_predictions(run))) == 2 * 45
         assert all(row["id"].startswith(row["fold"]) for row in read_predictions(run))
-    assert [step.done for step in told] == list(range(1, 2 * 5 * 6 + 1))
-    assert {step.total for step in told} == {2 * 5 * 6}  # the heads that need frames train in one pass
+    assert {step.total for step in told} == {5 * 6}
+    # The linear head takes next to no time; the other two train in one pass.
+    assert [step.done for step in told] == [0] * 5 * 6 + list(range(1, 5 * 6 + 1))
     assert (told[0].heads, told[0].fold) == ("linear", "s0")
     assert (told[-1].heads, told[-1].fold) == ("nonlinear, multilayer", "s4")
 

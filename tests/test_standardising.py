@@ -39,6 +39,26 @@ def test_moments_of_means_and_deviations_are_those_of_all_frames(states):
     assert (result.deviation[:, :, 3] == 1).all()
 
 
+@pytest.mark.parametrize("value", [0.0, 0.1, 501.3, -3.3e-5])
+def test_a_channel_that_never_changes_but_by_rounding_has_a_deviation_of_one(value):
+    """The means of equal numbers, as the cache has them, differ in their last bits; so does half precision."""
+    lengths = np.random.default_rng(0).integers(20, 300, 50)
+    same = [torch.full((n, 3), value) for n in lengths]
+    mean, std = (
+        np.stack([one.numpy() for one in values]) for values in zip(*map(_moments, same), strict=True)
+    )
+    everyone = [np.arange(50)], np.zeros(50, dtype=np.int64)
+    result = moments(lambda _: mean, lambda _: std, (0,), lengths, *everyone)
+    assert (result.deviation == 1).all()
+    stored = torch.cat(same).half()[None]
+    source = StandardisedFeatures(PackedFeatures(stored, lengths), result)
+    assert float(source.batch(np.arange(50)).frames.abs().max()) <= max(abs(value) / 2048, 2**-24)
+
+
+def _moments(frames):
+    return frames.mean(dim=0), frames.std(dim=0, correction=0)
+
+
 @pytest.mark.parametrize("groups", ["one", "several"])
 def test_batches_are_standardised_each_utterance_by_its_group(states, groups):
     result = (

@@ -7,6 +7,7 @@ import pytest
 import torch
 from test_training import CLASSES, QUICK, WIDTH, material, model, run, same, source_of
 from torch.nn import functional
+from transformers import get_cosine_schedule_with_warmup, get_linear_schedule_with_warmup
 
 from ser_cache.errors import TrainingError, UnknownNameError
 from ser_cache.heads import HEADS
@@ -16,6 +17,7 @@ from ser_cache.training import Sides, batch_order, fit
 from ser_cache.training_options import SELECTED_BY, TrainingOptions
 
 LONGER = replace(QUICK, epochs=12)
+TRANSFORMERS = {"linear": get_linear_schedule_with_warmup, "cosine": get_cosine_schedule_with_warmup}
 
 
 def fit_models(models, options=QUICK, key="0", count=50, **arguments):
@@ -83,6 +85,36 @@ def test_a_warm_up_begins_at_nothing_and_counts_steps():
     assert result.log[1].learning_rate == pytest.approx(0.0)
 
 
+@pytest.mark.parametrize("name", ["linear", "cosine"])
+@pytest.mark.parametrize("length", [{"epochs": 3}, {"epochs": 99, "steps": 12}])
+def test_every_step_is_taken_with_the_rate_that_torch_s_own_schedule_gives_it(name, length):
+    """Twelve steps, of which five warm up, in float64 beside torch's Adam and transformers' schedule."""
+    states, lengths, labels, _ = material(50)
+    sides, options = Sides(np.arange(32), np.arange(32, 40), np.arange(40, 50)), replace(QUICK, **length)
+    options = replace(options, schedule=ScheduleOptions(name, warmup_ratio=0.4))
+    source = source_of(states, lengths, torch.float64)
+    trained = model("nonlinear", seed=2, dropout=0.0, called="m")
+    head = HEADS["nonlinear"](1, WIDTH, CLASSES, trained.options, [2]).double()
+    adam = {"lr": QUICK.learning_rate, "betas": QUICK.betas, "eps": QUICK.epsilon}
+    optimiser = torch.optim.Adam(head.parameters(), weight_decay=QUICK.weight_decay, **adam)
+    schedule = TRANSFORMERS[name](optimiser, 5, 12)
+    expected = []
+    for epoch in (1, 2, 3):
+        for chosen in np.split(sides.train[batch_order("0", epoch, 32)], 4):
+            batch = source.batch(chosen)
+            logits = head.classify_layers(batch.frames, batch.segments)[0]
+            optimiser.zero_grad()
+            functional.cross_entropy(logits, torch.from_numpy(labels[chosen])).backward()
+            optimiser.step()
+            schedule.step()
+        validated = source.batch(sides.validation)
+        with torch.no_grad():
+            logits = head.classify_layers(validated.frames, validated.segments)[0]
+        expected.append(float(functional.cross_entropy(logits, torch.from_numpy(labels[sides.validation]))))
+    result = fit(source, labels, sides, [trained], options, "0")["m"]
+    assert [entry.validation_loss for entry in result.log] == pytest.approx(expected, rel=1e-9)
+
+
 def test_a_plateau_lowers_the_rate_of_the_model_that_stands_still_alone():
     options = replace(QUICK, epochs=20, schedule=ScheduleOptions("plateau", patience=0, floor=1e-6))
     models = [model(seed=0, rate=1.0, called="fast"), model(seed=0, rate=1e-4, called="slow")]
@@ -141,6 +173,7 @@ def test_steps_instead_of_epochs_and_evaluations_far_between():
     every = run(options=replace(options, steps_between=1))[0]
     assert [entry.epoch for entry in every.log] == [1, 2, 3, 4, 5]
     assert result.log[0].validation_loss == every.log[1].validation_loss
+    assert result.best_epoch == max(result.log, key=lambda entry: entry.validation_macro_f1).epoch
     mean = (every.log[0].train_loss + every.log[1].train_loss) / 2
     assert result.log[0].train_loss == pytest.approx(mean)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -18,9 +19,7 @@ if TYPE_CHECKING:
 _LEAST = 2  # one trains, one is held out
 
 
-def inner_folds(
-    utterances: Sequence[Utterance], kind: str, folds: int, seed: int
-) -> tuple[NDArray[np.int64], str]:
+def inner_folds(utterances: Sequence[Utterance], kind: str, folds: int, seed: int) -> NDArray[np.int64]:
     """Which inner fold each utterance of a training side is held out in.
 
     All chance comes from SHA-256 of ids and speakers, so that the order of utterances changes nothing.
@@ -32,13 +31,13 @@ def inner_folds(
         seed: the split's.
 
     Returns:
-        The fold of each utterance, (n,), from 0; and a line that says why there are fewer than wanted, or "".
+        The fold of each utterance, (n,), from 0.
 
     Raises:
         TrainingError: not even two folds can be made, or an emotion would be trained on in none of them.
     """
     makers = {"speakers": _by_speaker, "stratified": _stratified}
-    fold_of, note = makers[kind](utterances, folds, seed)
+    fold_of = makers[kind](utterances, folds, seed)
     emotions = np.array([utterance.emotion for utterance in utterances])
     for fold in range(int(fold_of.max()) + 1):
         if len(set(emotions[fold_of != fold])) < _LEAST:
@@ -47,10 +46,20 @@ def inner_folds(
                 f"{emotions[fold_of != fold][0]}: too few speakers express the others; use --protocol "
                 "wang2023, whose folds are by utterance, or choose others with --emotions."
             )
-    return fold_of, note
+    return fold_of
 
 
-def _by_speaker(utterances: Sequence[Utterance], folds: int, seed: int) -> tuple[NDArray[np.int64], str]:
+def shortage(utterances: Sequence[Utterance], kind: str, folds: int) -> str:
+    """Why :func:`inner_folds` makes fewer than are wanted, as a line; "" where it does not."""
+    if kind == "speakers":
+        made, more = len({utterance.speaker for utterance in utterances}), "there are no more speakers"
+    else:
+        fewest, made = _fewest(utterances)
+        more = f"{fewest} has no more utterances"
+    return f"{made} inner folds instead of {folds}: {more} to train on" if made < folds else ""
+
+
+def _by_speaker(utterances: Sequence[Utterance], folds: int, seed: int) -> NDArray[np.int64]:
     """Whole speakers, dealt out as ``--split folds`` does; with few speakers, each is a fold."""
     speakers = sorted({utterance.speaker for utterance in utterances})
     if len(speakers) < _LEAST:
@@ -59,38 +68,39 @@ def _by_speaker(utterances: Sequence[Utterance], folds: int, seed: int) -> tuple
             "another --split, or --protocol wang2023, whose folds are by utterance."
         )
     number = {speaker: place for place, speaker in enumerate(speakers)}
-    note = ""
     if len(speakers) > folds and folds > _LEAST:
         ordered = sorted(utterances, key=lambda utterance: utterance.id)
         made = SPLITS["folds"].make(ordered, SplitOptions("folds", seed, folds=folds))
         held_out = {id_: place for place, split in enumerate(made) for id_ in split.test}
-        return np.array([held_out[utterance.id] for utterance in utterances]), note
-    if len(speakers) < folds:
-        note = f"{len(speakers)} inner folds instead of {folds}: there are no more speakers to train on"
-    return np.array([number[utterance.speaker] % folds for utterance in utterances]), note
+        return np.array([held_out[utterance.id] for utterance in utterances])
+    return np.array([number[utterance.speaker] % folds for utterance in utterances])
 
 
-def _stratified(utterances: Sequence[Utterance], folds: int, seed: int) -> tuple[NDArray[np.int64], str]:
+def _stratified(utterances: Sequence[Utterance], folds: int, seed: int) -> NDArray[np.int64]:
     """Utterances of each emotion dealt out in turn, going on at the fold where the last emotion ended."""
     by_emotion: dict[str, list[int]] = {}
     for place, utterance in enumerate(utterances):
         by_emotion.setdefault(utterance.emotion, []).append(place)
-    fewest = min(by_emotion, key=lambda emotion: (len(by_emotion[emotion]), emotion))
-    least, note = len(by_emotion[fewest]), ""
+    fewest, least = _fewest(utterances)
     if least < _LEAST:
         raise TrainingError(
             f"{fewest} has {least} utterance to train on, and inner folds need two of each emotion; choose "
             "others with --emotions."
         )
-    if least < folds:
-        note = f"{least} inner folds instead of {folds}: {fewest} has no more utterances to train on"
     folds = min(folds, least)
     fold_of, dealt = np.empty(len(utterances), dtype=np.int64), 0
     for emotion in sorted(by_emotion):
         for place in sorted(by_emotion[emotion], key=lambda place: _key(seed, utterances[place].id)):
             fold_of[place] = dealt % folds
             dealt += 1
-    return fold_of, note
+    return fold_of
+
+
+def _fewest(utterances: Sequence[Utterance]) -> tuple[str, int]:
+    """The emotion with the fewest utterances, and how many it has."""
+    counts = Counter(utterance.emotion for utterance in utterances)
+    fewest = min(counts, key=lambda emotion: (counts[emotion], emotion))
+    return fewest, counts[fewest]
 
 
 def _key(seed: int, identifier: str) -> bytes:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from ser_cache import __version__
 from ser_cache.baselines.classifiers import Classifier, classifier_named
 from ser_cache.baselines.grid_search import end_processes
-from ser_cache.baselines.inner_folds import inner_folds
+from ser_cache.baselines.inner_folds import inner_folds, shortage
 from ser_cache.baselines.kept import forget
 from ser_cache.baselines.one_run import TRAINED_ON, Meter, Work
 from ser_cache.baselines.options import BaselineOptions, Progress
@@ -42,7 +42,7 @@ from ser_cache.results import (
 
 if TYPE_CHECKING:
     from ser_cache.feature_sources import Features
-    from ser_cache.manifest import Manifest
+    from ser_cache.manifest import Manifest, Utterance
     from ser_cache.tasks import Task
 
 
@@ -77,28 +77,34 @@ def baseline(
     """
     options = _checked(options, features)
     task = sorted_task(features, manifest, options.split)
-    folds, fold_notes = _inner(task, options)
-    wanted = [
-        Work(task, folds, kind, _configure(features, task, kind, layer, options), options)
+    kinds = {
+        config.run_id: (config, kind)
         for layer in options.layers
         for kind in map(classifier_named, options.classifiers)
-    ]
-    found = [Found("absent") if options.force else find(runs, work.config) for work in wanted]
-    good = {known.run.config.run_id: known.run for known in found if known.state == "good" and known.run}
+        for config in [_configure(features, task, kind, layer, options)]
+    }
+    found = {
+        id_: Found("absent") if options.force else find(runs, config) for id_, (config, _) in kinds.items()
+    }
+    good = {
+        known.run.config.run_id: known.run for known in found.values() if known.state == "good" and known.run
+    }
     keep_current(runs, [*good.values()])
     for run in good.values():
         forget(runs, run.config)
-    todo = [work for work in wanted if work.config.run_id not in good]
+    folds = _inner(task, options) if len(good) < len(kinds) else []  # seconds, with many folds of speakers
+    todo = [
+        Work(task, folds, kind, config, options) for id_, (config, kind) in kinds.items() if id_ not in good
+    ]
     try:
         trained = _train(features, todo, runs, on_progress)
     finally:
         end_processes()
     summaries = []
-    for work, known in zip(wanted, found, strict=True):
-        reused = work.config.run_id in good
-        run = (good if reused else trained)[work.config.run_id]
-        notes = task.warnings + fold_notes + _solver_notes(run) + _stale_warning(known)
-        summaries.append(summarise(run, reused=reused, warnings=notes))
+    for id_, known in found.items():
+        run = good.get(id_) or trained[id_]
+        notes = task.warnings + _fold_notes(task, options) + _solver_notes(run) + _stale_warning(known)
+        summaries.append(summarise(run, reused=id_ in good, warnings=notes))
     return summaries
 
 
@@ -153,15 +159,25 @@ def _solver_notes(run: Run) -> tuple[str, ...]:
     return (f"{run.config.head}: {many} were stopped at {limit}; {matters}",)
 
 
-def _inner(task: Task, options: BaselineOptions) -> tuple[list[NDArray[np.int64]], tuple[str, ...]]:
-    """The inner folds of each fold, and why there are fewer than wanted, where there are."""
-    protocol, made, notes = options.protocol, [], []
+def _inner(task: Task, options: BaselineOptions) -> list[NDArray[np.int64]]:
+    """The inner folds of each fold."""
+    protocol = options.protocol
+    return [
+        inner_folds(inside, protocol.inner, protocol.folds, options.split.seed) for inside in _inside(task)
+    ]
+
+
+def _fold_notes(task: Task, options: BaselineOptions) -> tuple[str, ...]:
+    """Why there are fewer inner folds than wanted, where there are."""
+    protocol = options.protocol
+    notes = [shortage(inside, protocol.inner, protocol.folds) for inside in _inside(task)]
+    return tuple(dict.fromkeys(filter(None, notes)))
+
+
+def _inside(task: Task) -> Iterator[list[Utterance]]:
+    """The utterances of each fold that are trained on."""
     for split in task.splits:
-        inside = [task.utterances[row] for row in rows_of(task, split, *TRAINED_ON)]
-        fold_of, note = inner_folds(inside, protocol.inner, protocol.folds, options.split.seed)
-        made.append(fold_of)
-        notes.append(note)
-    return made, tuple(dict.fromkeys(filter(None, notes)))
+        yield [task.utterances[row] for row in rows_of(task, split, *TRAINED_ON)]
 
 
 def _configure(

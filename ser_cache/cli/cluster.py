@@ -240,7 +240,7 @@ def _list(where: settings.Locations, shape: str, output: Path | None) -> int:
     """All stored clusterings, then the ones that could not be read."""
     from ser_cache.cli import cluster_tables
     from ser_cache.cli.run_formats import as_csv
-    from ser_cache.clustering import read_clustering, stale_clusterings, stored_clusterings
+    from ser_cache.clustering import read_clustering, stored_clusterings
 
     found, unreadable = [], []
     for folder in stored_clusterings(where.runs):
@@ -248,9 +248,9 @@ def _list(where: settings.Locations, shape: str, output: Path | None) -> int:
             found.append(read_clustering(folder))
         except ResultsError as error:
             unreadable.append(str(error))
-    what, stale = screen.count(len(found), "clustering"), stale_clusterings(found)
+    what, stale = screen.count(len(found), "clustering"), _stale(where, found)
     if shape in ("csv", "json"):
-        rows = [cluster_tables.record(one, stale=one.folder in stale) for one in found]
+        rows = [cluster_tables.record(one, stale=stale.get(one.folder, ())) for one in found]
         deliver(as_csv(rows) if shape == "csv" else as_json(rows), output, what)
     elif not found:
         screen.note(f"There are no clusterings in {where.runs}; make some with: ser cluster")
@@ -261,3 +261,18 @@ def _list(where: settings.Locations, shape: str, output: Path | None) -> int:
     for line in unreadable:
         screen.note(line)
     return SOME_FAILED if unreadable else 0
+
+
+def _stale(where: settings.Locations, found: Sequence[StoredClustering]) -> dict[Path, tuple[str, ...]]:
+    """Which clusterings are stale, and why: replaced by newer ones, or on data that has changed since."""
+    from ser_cache import staleness
+    from ser_cache.clustering import stale_clusterings
+    from ser_cache.results.query import REPLACED
+
+    replaced = stale_clusterings(found)
+    since = staleness.stale_clusterings(where.runs, staleness.Present(where.manifests, where.cache))
+    reasons = {
+        one.folder: ((REPLACED,) if one.folder in replaced else ()) + since.get(one.folder, ())
+        for one in found
+    }
+    return {folder: why for folder, why in reasons.items() if why}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,9 @@ import numpy as np
 from ser_cache.cli import screen
 from ser_cache.clustering import GLOBAL
 from ser_cache.emotions import emotions_text
+from ser_cache.results.query import REPLACED
 from ser_cache.sections import Section
+from ser_cache.staleness import REASONS
 
 if TYPE_CHECKING:
     from ser_cache.clustering import Agreement, Clustering, StoredClustering
@@ -23,6 +25,10 @@ _MOST = 0.9
 _CHANCES = ("nmi_chance", "purity_chance", "purity_chance_high")
 _TERMINAL = 80
 """Columns that a table has room for, with one space between two of its own."""
+_STALE = {
+    REPLACED: "there is a newer clustering of the same choices on other labels, audio or features",
+    **{reason: f"since the clustering, {what}" for reason, what in REASONS.items()},
+}
 LEGEND = (
     "k: groups of the label; silh.: silhouette of these groups themselves",
     "ARI, AMI: adjusted Rand index, adjusted mutual information; 0 is chance, 1 equal",
@@ -51,7 +57,7 @@ def all_layers(found: Sequence[StoredClustering], score: str) -> list[Section]:
     return _blocks(f"Clusters by layer: {_what(found[0], layer=False)}", cells, 1, notes)
 
 
-def record(stored: StoredClustering, *, stale: bool = False) -> dict[str, Any]:
+def record(stored: StoredClustering, *, stale: Sequence[str] = ()) -> dict[str, Any]:
     """One flat row: configuration, and scores as means over seeds, those with a label as ``score.label``."""
     config, clustering = stored.config, stored.clustering
     values: dict[str, Any] = {
@@ -59,7 +65,8 @@ def record(stored: StoredClustering, *, stale: bool = False) -> dict[str, Any]:
         "features": config.backbone,
         "layer": config.layer,
         "emotions": emotions_text(config.emotions),
-        "stale": stale,
+        "stale": bool(stale),
+        "stale_because": list(stale),
         "k": clustering.k,
         "utterances": len(clustering.members.ids),
         "dimensions": clustering.features,
@@ -78,19 +85,20 @@ def record(stored: StoredClustering, *, stale: bool = False) -> dict[str, Any]:
     return values | {"folder": str(stored.folder)}
 
 
-def full_record(stored: StoredClustering, *, stale: bool = False) -> dict[str, Any]:
+def full_record(stored: StoredClustering, *, stale: Sequence[str] = ()) -> dict[str, Any]:
     """Everything that is stored but the assignments, as JSON."""
     return {
         "folder": str(stored.folder),
-        "stale": stale,
+        "stale": bool(stale),
+        "stale_because": list(stale),
         "config": stored.config.to_json(),
         "environment": dict(stored.environment),
         **stored.clustering.summary(),
     }
 
 
-def listing(found: Sequence[StoredClustering], stale: Collection[Path]) -> Section:
-    """One row a stored clustering; those are marked that have a newer one on other data."""
+def listing(found: Sequence[StoredClustering], stale: Mapping[Path, Sequence[str]]) -> Section:
+    """One row a stored clustering; those that are stale say why."""
     rows = []
     for one in found:
         clustering, config = one.clustering, one.config
@@ -108,11 +116,11 @@ def listing(found: Sequence[StoredClustering], stale: Collection[Path]) -> Secti
                             _manner(one),
                             screen.count(len(config.seeds), "seed"),
                             emotions_text(config.emotions).replace(",", ", "),
-                            "stale" if one.folder in stale else "",
+                            f"stale: {', '.join(stale[one.folder])}" if one.folder in stale else "",
                         ),
                     )
                 ),
-                f"{clustering.silhouette:.2f}",
+                _spread(clustering.trial.silhouette),
                 _spread([a.ari for a in emotion]) if emotion else "",
                 closest(clustering)[0][0] if clustering.agreements else "",
                 config.name.rpartition("-")[2],
@@ -121,8 +129,8 @@ def listing(found: Sequence[StoredClustering], stale: Collection[Path]) -> Secti
     columns = {"corpus": "fold", "features": "fold", "layer": "right", "k": "right", "how": "fold"}
     columns |= {"silh.": "right", "ARI": "right", "closest to": "left", "folder": "left"}
     notes = ["ARI: with emotion; closest to: the label of highest AMI"]
-    if any(one.folder in stale for one in found):
-        notes.append("stale: a newer one of the same choices is on other data (labels, audio, features)")
+    if reasons := sorted({reason for one in found for reason in stale.get(one.folder, ())}):
+        notes.append(f"stale: {'; '.join(f'{reason}: {_STALE[reason]}' for reason in reasons)}")
     return Section("Clusterings", columns, rows, tuple(notes))
 
 

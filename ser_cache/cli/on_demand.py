@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from ser_cache import settings
 from ser_cache.cli import screen
 from ser_cache.cli.emotion_options import chosen_emotions, with_emotions
-from ser_cache.cli.feature_choice import cached_folder
-from ser_cache.cli.options import chosen_manifests
+from ser_cache.cli.feature_choice import cached_folder, how_to_cache
+from ser_cache.cli.options import chosen_manifests, root_of
 from ser_cache.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -142,8 +142,6 @@ def _job(
     places: Sequence[str],
 ) -> FeatureJob | str:
     """The job of one corpus, or why there is none."""
-    from ser_cache.store import remake_of
-
     # Damage is for the reader to name; extraction would refuse it too.
     if summary is not None and (summary.complete or summary.damaged):
         return FeatureJob(manifest, manifest, backbone)
@@ -151,15 +149,11 @@ def _job(
     if backbone.partition("+")[0] != MFCC:
         if summary is not None and summary.done:
             return FeatureJob(manifest, manifest, backbone)  # what is missing, opening it says
-        command = remake_of(where.cache / backbone / corpus, []).command(places)
-        return f"{corpus} is not cached for {backbone}; run: {command}"
-    root = settings.read_roots(where.manifests).get(corpus)
-    if root is not None and root.is_dir():
+        return f"{corpus} is not cached for {backbone}{how_to_cache(where, corpus, backbone, places)}"
+    root = root_of(where, corpus)
+    if root is not None:
         return FeatureJob(manifest, manifest, backbone, root)
-    return (
-        f"{backbone} of {corpus} is not cached, and its audio is not here; say where: "
-        f"ser manifest {corpus} ROOT"
-    )
+    return f"{backbone} of {corpus} is not cached{how_to_cache(where, corpus, backbone, places)}"
 
 
 def _folder_of(name: str, cached: Collection[str]) -> str:

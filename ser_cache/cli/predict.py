@@ -59,7 +59,8 @@ def predict(
     RUN is a run's name, its beginning, the digits that `ser runs` shows, or a folder. FILES are audio files,
     or folders with audio at any depth. The scores are class probabilities, the mean over all models of the
     run (folds times seeds). Files that cannot be used are listed; the exit status is then 3. Files of less
-    than 0.1 s, and silent ones, are predicted and marked: their scores mean nothing.
+    than 0.1 s, and silent ones, are predicted and marked: their scores mean nothing. Files that the run was
+    trained on are not recognised: what is said of them is better than it would be of others.
     """
     from ser_cache.given_files import collect_files, require_any
     from ser_cache.results import find_run

@@ -10,7 +10,7 @@ import click
 from ser_cache import settings
 from ser_cache.cli import screen
 from ser_cache.cli.emotion_options import chosen_emotions, emotions_option, with_emotions
-from ser_cache.cli.feature_choice import cached_folder
+from ser_cache.cli.feature_choice import cached_folder, how_to_cache
 from ser_cache.cli.options import chosen_manifests, given_places, where_things_live
 from ser_cache.cli.probe_across import CrossJob, cross_jobs, probe_across_one, tell
 from ser_cache.cli.probe_options import chosen_heads, fitting
@@ -197,7 +197,7 @@ def _jobs(
     What was asked for by name and is cached for no chosen backbone is an error; what is not cached
     completely, or not for this backbone, is left out with a line.
     """
-    from ser_cache.store import remake_of, summaries
+    from ser_cache.store import summaries
 
     made = {manifest.corpus: manifest for manifest in chosen_manifests(where, corpora)}
     cached = summaries(where.cache)
@@ -218,8 +218,8 @@ def _jobs(
     for name in corpora:
         lacking = [backbone for backbone in wanted if (name, backbone) not in there] if models else []
         if wanted and not any((name, backbone) in there for backbone in wanted):
-            command = remake_of(where.cache / wanted[0] / name, []).command(places)
-            raise SettingsError(f"{name} is not cached for {', '.join(wanted)}; run: {command}")
+            remedy = how_to_cache(where, name, wanted[0], places)
+            raise SettingsError(f"{name} is not cached for {', '.join(wanted)}{remedy}")
         skipped += [f"{name} is not cached for {backbone}." for backbone in lacking]
     for line in skipped:
         screen.note(f"skipped: {line}")

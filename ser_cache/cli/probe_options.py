@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ser_cache.cli import screen
 from ser_cache.cli.feature_choice import chosen_layers
-from ser_cache.errors import SettingsError
+from ser_cache.errors import SettingsError, UnknownNameError
 
 if TYPE_CHECKING:
     from ser_cache.feature_sources import Features
@@ -22,9 +22,12 @@ def chosen_heads(wanted: Sequence[str], of_protocol: Sequence[str], layers: Sequ
         UnknownNameError: no such head.
         SettingsError: layers were chosen, and every head mixes them.
     """
-    from ser_cache.heads import head_kind
+    from ser_cache.heads import HEADS, head_kind
 
     named = [head for head in wanted if head != "all"]
+    for head in named:
+        if head not in HEADS:
+            raise UnknownNameError("head", head, [*HEADS, "all"])
     heads = tuple(dict.fromkeys([*(of_protocol if "all" in wanted else ()), *named]))
     mixing = [head for head in heads if head_kind(head).mixes]
     if mixing and any(layer != "all" for layer in layers):  # they read all in any case

@@ -9,7 +9,7 @@ import click
 
 from ser_cache import settings
 from ser_cache.cli import screen
-from ser_cache.cli.options import OUTPUT_FILE, given_places, where_things_live
+from ser_cache.cli.options import OUTPUT_FILE, given_places, readable_manifests, where_things_live
 from ser_cache.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -91,7 +91,8 @@ def dasaro2024(
         force=force,
     )
     published = study_named("dasaro2024")
-    plan = make_plan(published, options, _manifests(where, published.corpora), where.cache, where.runs)
+    here = _manifests(where, corpora or published.corpora, named=bool(corpora))
+    plan = make_plan(published, options, here, where.cache, where.runs)
     places = given_places(manifests, cache)
     sections = [plan_table(plan), *_missing(plan, places)]
     disagreement = disagreement_table(published)
@@ -114,12 +115,14 @@ def dasaro2024(
     return status
 
 
-def _manifests(where: settings.Locations, corpora: Collection[str]) -> dict[str, Manifest]:
-    """The manifests there are of the study's corpora."""
+def _manifests(where: settings.Locations, corpora: Collection[str], *, named: bool) -> dict[str, Manifest]:
+    """The manifests there are of some corpora; one that cannot be read is an error if it was named."""
     from ser_cache.manifest import list_manifests, read_manifest
 
-    paths = list_manifests(where.manifests)
-    return {name: read_manifest(paths[name]) for name in paths if name in corpora}
+    paths = {name: path for name, path in list_manifests(where.manifests).items() if name in corpora}
+    if named:
+        return {name: read_manifest(path) for name, path in paths.items()}
+    return readable_manifests(paths)
 
 
 def _missing(plan: Plan, places: Sequence[str]) -> list[Section]:
@@ -198,9 +201,7 @@ def _run_one(plan: Plan, job: Job, where: settings.Locations, places: Sequence[s
 
 
 def _note_reused(summaries: Collection[RunSummary]) -> None:
-    reused = sum(summary.reused for summary in summaries)
-    if reused:
-        screen.note(f"{reused} of {len(summaries)} runs were reused; --force trains them again.")
+    screen.note_reused(sum(summary.reused for summary in summaries), len(summaries), "trains again")
 
 
 def _write(path: Path, plan: Plan, sections: Sequence[Section]) -> None:

@@ -12,7 +12,7 @@ from ser_cache import settings
 from ser_cache.cli import screen
 from ser_cache.cli.delivery import as_json, deliver, shape_of
 from ser_cache.cli.on_demand import MFCC, FeatureJob, extract_if_missing, feature_jobs
-from ser_cache.cli.options import OUTPUT_FILE, given_places, where_things_live
+from ser_cache.cli.options import OUTPUT_FILE, given_places, readable_manifests, where_things_live
 from ser_cache.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -186,11 +186,13 @@ def _plan(
 
     Raises:
         UnknownNameError: a named corpus has no manifest, unless it is the study's.
+        ManifestError: that of a named corpus cannot be read.
     """
     from ser_cache.manifest import list_manifests
     from ser_cache.reproduction.wang2023 import CORPUS, runs_found
 
-    here = list_manifests(where.manifests)
+    paths = list_manifests(where.manifests)
+    here = paths if corpora else readable_manifests(paths)
     found = runs_found(options, where.runs)
 
     def look_at(corpus: str) -> Work:
@@ -263,8 +265,7 @@ def _run(where: settings.Locations, work: Sequence[Work], report: Report, places
     from ser_cache.store import open_features
 
     status = screen.each(work, lambda one: one.planned.corpus, run_one)
-    if report.reused:
-        screen.note(f"{report.reused} of {report.made} runs were reused; --force repeats them.")
+    screen.note_reused(report.reused, report.made, "repeats")
     return status
 
 

@@ -217,10 +217,7 @@ def show_summaries(summaries: Sequence[RunSummary], title: str) -> None:
             notes.setdefault(line, []).append(summary.corpus)
     for line, corpora in notes.items():
         screen.note(f"note: {', '.join(dict.fromkeys(corpora))}: {line}")
-    reused = sum(summary.reused for summary in summaries)
-    if reused:
-        again = "it" if reused == 1 else "them"
-        screen.note(f"{screen.reused(reused, len(summaries), 'run')}; --force trains {again} again.")
+    screen.note_reused(sum(summary.reused for summary in summaries), len(summaries), "trains again")
     screen.say(f"runs: {summaries[0].folder.parent}")
 
 

@@ -209,14 +209,16 @@ def list_failures(failures: Mapping[str, str], where: Path | None) -> None:
     note(f"{len(failures)} failed{f' ({further} not shown)' if further > 0 else ''}{listed}.")
 
 
+def note_reused(reused: int, made: int, repeats: str) -> None:
+    """Say how many runs were there already, and that ``--force`` makes them again; nothing for none."""
+    if reused:
+        runs, were = ("run", "was") if made == 1 else ("runs", "was" if reused == 1 else "were")
+        note(f"{reused} of {made} {runs} {were} reused; --force {repeats}.")
+
+
 def count(number: int, noun: str) -> str:
     """A number with its noun, "1 speaker" or "6 speakers"."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
-def reused(number: int, total: int, noun: str) -> str:
-    """How many of all were there already, "1 of 3 runs was reused"."""
-    return f"{number:,} of {count(total, noun)} {'was' if number == 1 else 'were'} reused"
 
 
 def size(number: float) -> str:
@@ -246,13 +248,16 @@ class Bar:
             KeyboardInterrupt: Ctrl-C was pressed and got lost.
         """
         interruption.raise_again()
+        if done == 0:  # what goes before the work that is counted says nothing of how long that takes
+            self.started = monotonic()
         if self.progress is not None:
             shown = _shortened(detail, self._room())
             self.progress.update(self.task, completed=done, total=self.total, detail=shown)
         elif monotonic() - self.said > SECONDS_BETWEEN_LINES:
             self.said = monotonic()
             left = (self.said - self.started) * (self.total - done) / max(done, 1)
-            note(f"{self.description}: {done}/{self.total} {detail}, about {left:.0f} s left")
+            estimate = f", about {left:.0f} s left" if done else ""
+            note(f"{self.description}: {done}/{self.total} {detail}{estimate}")
 
     def _room(self) -> int:
         """Characters that are left for the detail on one line of the terminal, after all that comes first."""

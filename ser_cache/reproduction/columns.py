@@ -89,7 +89,7 @@ def further_columns(names: Sequence[str], cached: Sequence[CacheSummary], cache:
     for name in names:
         folder = next((f for f in (name, name.replace("/", "--"), Path(name).name) if f in folders), None)
         if folder is None:
-            raise UnknownNameError("backbone", name, folders, f"Cache it with: ser extract --model {name}")
+            raise UnknownNameError("backbone", name, folders, "See: ser cache ls")
         found.append(_column(folder, None, cached, cache))
     return tuple(found)
 
