@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from ser_cache.clustering import ClusterOptions, StoredClustering
     from ser_cache.sections import Section
+    from ser_cache.staleness import Present
 
 FORMATS = ("table", "csv", "json", "markdown")
 SOME_FAILED = 3
@@ -241,6 +242,7 @@ def _list(where: settings.Locations, shape: str, output: Path | None) -> int:
     from ser_cache.cli import cluster_tables
     from ser_cache.cli.run_formats import as_csv
     from ser_cache.clustering import read_clustering, stored_clusterings
+    from ser_cache.staleness import Present
 
     found, unreadable = [], []
     for folder in stored_clusterings(where.runs):
@@ -248,7 +250,8 @@ def _list(where: settings.Locations, shape: str, output: Path | None) -> int:
             found.append(read_clustering(folder))
         except ResultsError as error:
             unreadable.append(str(error))
-    what, stale = screen.count(len(found), "clustering"), _stale(where, found)
+    present = Present(where.manifests, where.cache)
+    what, stale = screen.count(len(found), "clustering"), _stale(where.runs, found, present)
     if shape in ("csv", "json"):
         rows = [cluster_tables.record(one, stale=stale.get(one.folder, ())) for one in found]
         deliver(as_csv(rows) if shape == "csv" else as_json(rows), output, what)
@@ -258,19 +261,20 @@ def _list(where: settings.Locations, shape: str, output: Path | None) -> int:
         deliver(_markdown([cluster_tables.listing(found, stale)]), output, what)
     else:
         screen.section(cluster_tables.listing(found, stale))
+    unreadable += present.complaints
     for line in unreadable:
         screen.note(line)
     return SOME_FAILED if unreadable else 0
 
 
-def _stale(where: settings.Locations, found: Sequence[StoredClustering]) -> dict[Path, tuple[str, ...]]:
+def _stale(runs: Path, found: Sequence[StoredClustering], present: Present) -> dict[Path, tuple[str, ...]]:
     """Which clusterings are stale, and why: replaced by newer ones, or on data that has changed since."""
-    from ser_cache import staleness
+    from ser_cache import clustering_staleness
     from ser_cache.clustering import stale_clusterings
-    from ser_cache.results.query import REPLACED
+    from ser_cache.results import REPLACED
 
     replaced = stale_clusterings(found)
-    since = staleness.stale_clusterings(where.runs, staleness.Present(where.manifests, where.cache))
+    since = clustering_staleness.stale_clusterings(runs, present)
     reasons = {
         one.folder: ((REPLACED,) if one.folder in replaced else ()) + since.get(one.folder, ())
         for one in found
