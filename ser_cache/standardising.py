@@ -24,8 +24,9 @@ STANDARDISATIONS = {
 """What can be chosen, and what it means."""
 
 _ROUNDING = 1e-6
-"""A deviation below this share of the mean comes from means that were rounded to float32. Divided by it, a channel
-that never changes would be noise, and one that was stored in half precision thousands of deviations away.
+"""A deviation below this share of the mean comes from means that were rounded to float32. Divided by it, a
+channel that never changes would be noise, and one that was stored in half precision thousands of deviations
+away.
 """
 
 

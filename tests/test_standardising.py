@@ -41,7 +41,7 @@ def test_moments_of_means_and_deviations_are_those_of_all_frames(states):
 
 @pytest.mark.parametrize("value", [0.0, 0.1, 501.3, -3.3e-5])
 def test_a_channel_that_never_changes_but_by_rounding_has_a_deviation_of_one(value):
-    """The means of equal numbers, as the cache has them, differ in their last bits; so does half precision."""
+    """Means of equal numbers, as the cache has them, differ in their last bits; so does half precision."""
     lengths = np.random.default_rng(0).integers(20, 300, 50)
     same = [torch.full((n, 3), value) for n in lengths]
     mean, std = (

@@ -273,8 +273,7 @@ def _stale(runs: Path, found: Sequence[StoredClustering], present: Present) -> d
     from ser_cache.clustering import stale_clusterings
     from ser_cache.results import REPLACED
 
-    replaced = stale_clusterings(found)
-    since = clustering_staleness.stale_clusterings(runs, present)
+    replaced, since = stale_clusterings(found), clustering_staleness.stale_clusterings(runs, present)
     reasons = {
         one.folder: ((REPLACED,) if one.folder in replaced else ()) + since.get(one.folder, ())
         for one in found
