@@ -129,9 +129,11 @@ def check_files(
     found = list(audio_files(root))
     kept, passed_over = _without_aside(listed, found)
     if not any(PurePosixPath(path).stem in listed.by_name for path, _ in kept):
+        barred = next((f" {path}: {problem}." for path, problem in kept if problem), "")
         raise ManifestError(
             f"{root} holds none of the {len(listed.files):,} files of {listed.corpus} "
             f"({listed.files[0].name}, {listed.files[1].name} ...); give the folder that holds the corpus."
+            f"{barred}"
         )
     files = []
     for done, file in enumerate(_judged(listed, root, kept, jobs), 1):

@@ -13,6 +13,7 @@ from ser_cache.clustering.labels import LABELS, label_sets
 from ser_cache.clustering.storing import CONFIG, ClusteringConfig
 from ser_cache.errors import ClusteringError, ResultsError
 from ser_cache.files import sha256_of_value
+from ser_cache.results import UNKNOWN
 
 if TYPE_CHECKING:
     from ser_cache.clustering import StoredClustering
@@ -21,10 +22,7 @@ if TYPE_CHECKING:
 
 
 def stale_clusterings(runs: Path, present: Present) -> dict[Path, tuple[str, ...]]:
-    """As :func:`ser_cache.staleness.stale_now`, of the clusterings beside some runs, without any unknown.
-
-    What is damaged is passed over.
-    """
+    """As :func:`ser_cache.staleness.stale_now`, of clusterings beside runs; damage is passed over."""
     found, digests = {}, dict[tuple[str, ...], str]()
     for folder in stored_clusterings(runs):
         with suppress(ResultsError):
@@ -35,7 +33,8 @@ def stale_clusterings(runs: Path, present: Present) -> dict[Path, tuple[str, ...
             if key not in digests:
                 digests[key] = _digest_now(config, present)
             # Assignments are read only where that does not settle it: there may be hundreds of layers.
-            if alike and digests[key] == config.utterances:
+            doubtful = present.doubts([config.corpus], config.backbone)
+            if alike and digests[key] == config.utterances and not doubtful:
                 continue
             if reasons := clustering_changes(read_clustering(folder), present):
                 found[folder] = reasons
@@ -60,6 +59,12 @@ def clustering_changes(stored: StoredClustering, present: Present) -> tuple[str,
     A clustering does not say how emotions were taken together. So its emotions have changed where clips of
     one emotion are in several of its classes now, or an emotion that is a class is in another.
     """
+    found = _known_changes(stored, present)
+    doubtful = present.doubts([stored.config.corpus], stored.config.backbone)
+    return found or ((UNKNOWN,) if doubtful else ())
+
+
+def _known_changes(stored: StoredClustering, present: Present) -> tuple[str, ...]:
     config, members = stored.config, stored.clustering.members
     manifest, here = present.manifest(config.corpus), present.cached(config.backbone, config.corpus)
     found = ["features"] if here is not None and here.digest != config.features else []

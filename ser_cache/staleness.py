@@ -8,7 +8,7 @@ to another machine, changes no result. What is here and cannot be read leaves it
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -116,11 +116,17 @@ class Present:
                 self.unreadable[f"{corpus}, {backbone}"] = str(error)
         return self._cached[backbone, corpus]
 
-    def doubts(self, config: RunConfig) -> bool:
-        """Whether something that a run of these choices would rest on was asked for and cannot be read."""
-        corpora = _corpora(config)
-        names = {*corpora, *(f"{corpus}, {config.backbone}" for corpus in corpora)}
-        return bool(names & self.unreadable.keys())
+    @property
+    def complaints(self) -> tuple[str, ...]:
+        """A line for each that cannot be read, which names the file and says what to do."""
+        return tuple(
+            f"unknown whether results on {of} are stale: {why}" for of, why in self.unreadable.items()
+        )
+
+    def doubts(self, corpora: Sequence[str], backbone: str) -> bool:
+        """Whether a manifest or features of these were asked for and cannot be read."""
+        names = {*corpora, *(f"{corpus}, {backbone}" for corpus in corpora)}
+        return not names.isdisjoint(self.unreadable)
 
     def data(self, config: RunConfig) -> Data:
         """What a run of these choices would rest on."""
@@ -178,7 +184,8 @@ def changes_since(run: Run, present: Present) -> tuple[str, ...]:
         SettingsError: its emotions are no choice of emotions.
     """
     found = _known_changes(run, present)
-    return found or ((UNKNOWN,) if present.doubts(run.config) else ())
+    doubtful = present.doubts(_corpora(run.config), run.config.backbone)
+    return found or ((UNKNOWN,) if doubtful else ())
 
 
 def _known_changes(run: Run, present: Present) -> tuple[str, ...]:

@@ -219,9 +219,7 @@ def test_clusterings_whose_data_has_changed_since_say_so_in_the_list(cached, cap
     assert (row["stale"], row["stale_because"]) == (True, ["manifest"])
     (cached / "manifests" / "emovo.csv").write_text("path;emotion\n")
     assert run(["cluster", "--list"]) == 3
-    assert capsys.readouterr().err.startswith(
-        "unknown whether clusterings of emovo are stale: manifests/emovo"
-    )
+    assert capsys.readouterr().err.startswith("unknown whether results on emovo are stale: manifests/emovo")
 
 
 def test_silhouettes_of_several_seeds_are_listed_as_scores_are_mean_and_spread(cached, capsys):

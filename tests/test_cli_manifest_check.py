@@ -14,6 +14,7 @@ from small_corpora import tone
 from ser_cache import official
 from ser_cache.audio import read
 from ser_cache.cli import run
+from ser_cache.corpora import LINK_OUT
 
 SHIPPED = Path(__file__).resolve().parents[1] / "manifests" / "cremad.csv"
 NAMES = tuple(
@@ -35,6 +36,21 @@ def emovo(empty_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     listed = official.OfficialList("emovo", tuple(files), "Made up.", "A copy is known.", "", "")
     monkeypatch.setattr(official, "official_list", lambda corpus: listed)
     return root
+
+
+def test_a_download_of_links_out_of_the_folder_is_told_to_be_that(emovo, empty_folder, capsys):
+    links = empty_folder / "links"
+    links.mkdir()
+    for clip in emovo.iterdir():
+        (links / clip.name).symlink_to(clip)
+    assert run(["manifest", "emovo", "links", "--check"]) == 3
+    told = capsys.readouterr()
+    assert "not readable as audio     12" in told.out
+    assert f"unreadable: dis-f1-b1.wav: {LINK_OUT}" in told.err
+    (empty_folder / "folders").mkdir()
+    (empty_folder / "folders" / "audio").symlink_to(emovo)
+    assert run(["manifest", "emovo", "folders", "--check"]) == 1
+    assert last_line(capsys).endswith(f"give the folder that holds the corpus. audio: {LINK_OUT}.")
 
 
 def test_a_download_that_is_as_published_is_said_to_be_and_nothing_is_written(emovo, empty_folder, capsys):

@@ -138,7 +138,7 @@ def test_several_tests_are_one_training_and_give_the_runs_of_each_alone(tmp_path
     told: list[Progress] = []
     together = across(tmp_path / "together", [A], [C, B], told=told.append)
     assert [summary.corpus for summary in together] == ["a-to-b"] * 2 + ["a-to-c"] * 2
-    assert {step.total for step in told} == {2 * EPOCHS}  # two passes, for two tested corpora
+    assert {step.total for step in told} == {EPOCHS}  # of the pass over frames, for two tested corpora
     alone = [*across(tmp_path / "alone", [A], [B]), *across(tmp_path / "alone", [A], [C])]
     for one, other in zip(together, alone, strict=True):
         assert one.folder.name == other.folder.name

@@ -288,6 +288,26 @@ def test_stale_clusterings_are_named_by_ser_runs(here: Path, capsys: pytest.Capt
     assert f"{stored.name} (features)" in last_line(capsys)
 
 
+def test_a_clustering_that_rests_on_what_cannot_be_read_is_marked_unknown(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    part = here / "cache" / "tiny" / "one" / "part-0000.h5"
+    for path, of in ((here / "manifests" / "one.csv", "one"), (part, "one, tiny")):
+        before = path.read_bytes()
+        path.write_bytes(b"\xff\n" * 3000)
+        assert run(["cluster", "--list", "--format", "json"]) == 3
+        shown = capsys.readouterr()
+        (row,) = json.loads(shown.out)
+        assert (row["stale"], row["stale_because"]) == (None, ["unknown"])
+        assert shown.err.startswith(f"unknown whether results on {of} are stale: {path.relative_to(here)}")
+        assert run(["cluster", "--list"]) == 3
+        assert "stale: unknown: its manifest or its cached features" in capsys.readouterr().out
+        assert run(["runs"]) == 3
+        assert "clustering has" not in capsys.readouterr().err
+        path.write_bytes(before)
+    assert run(["cluster", "--list"]) == 0
+
+
 def test_a_clustering_of_emotions_taken_together_is_not_stale_for_that(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -252,9 +252,6 @@ def _list(where: settings.Locations, shape: str, output: Path | None) -> int:
             unreadable.append(str(error))
     present = Present(where.manifests, where.cache)
     what, stale = screen.count(len(found), "clustering"), _stale(where.runs, found, present)
-    unreadable += [
-        f"unknown whether clusterings of {of} are stale: {why}" for of, why in present.unreadable.items()
-    ]
     if shape in ("csv", "json"):
         rows = [cluster_tables.record(one, stale=stale.get(one.folder, ())) for one in found]
         deliver(as_csv(rows) if shape == "csv" else as_json(rows), output, what)
@@ -264,6 +261,7 @@ def _list(where: settings.Locations, shape: str, output: Path | None) -> int:
         deliver(_markdown([cluster_tables.listing(found, stale)]), output, what)
     else:
         screen.section(cluster_tables.listing(found, stale))
+    unreadable += present.complaints
     for line in unreadable:
         screen.note(line)
     return SOME_FAILED if unreadable else 0

@@ -11,7 +11,7 @@ import numpy as np
 from ser_cache.cli import screen
 from ser_cache.clustering import GLOBAL
 from ser_cache.emotions import emotions_text
-from ser_cache.results import REPLACED
+from ser_cache.results import REPLACED, UNKNOWN, is_stale
 from ser_cache.sections import Section
 from ser_cache.staleness import REASONS
 
@@ -28,6 +28,7 @@ _TERMINAL = 80
 _STALE = {
     REPLACED: "there is a newer clustering of the same choices on other labels, audio or features",
     **{reason: f"since the clustering, {what}" for reason, what in REASONS.items()},
+    UNKNOWN: REASONS[UNKNOWN],
 }
 LEGEND = (
     "k: groups of the label; silh.: silhouette of these groups themselves",
@@ -65,7 +66,7 @@ def record(stored: StoredClustering, *, stale: Sequence[str] = ()) -> dict[str, 
         "features": config.backbone,
         "layer": config.layer,
         "emotions": emotions_text(config.emotions),
-        "stale": bool(stale),
+        "stale": is_stale(stale),
         "stale_because": list(stale),
         "k": clustering.k,
         "utterances": len(clustering.members.ids),
@@ -89,7 +90,7 @@ def full_record(stored: StoredClustering, *, stale: Sequence[str] = ()) -> dict[
     """Everything that is stored but the assignments, as JSON."""
     return {
         "folder": str(stored.folder),
-        "stale": bool(stale),
+        "stale": is_stale(stale),
         "stale_because": list(stale),
         "config": stored.config.to_json(),
         "environment": dict(stored.environment),

@@ -226,8 +226,7 @@ def _present(where: settings.Locations) -> Present:
 
 def _name_unreadable(runs: Sequence[str], present: Present) -> int:
     """Name the runs that could not be read, and what else could not be and they rest on; the exit status."""
-    lines = [*runs]
-    lines += [f"unknown whether results on {of} are stale: {why}" for of, why in present.unreadable.items()]
+    lines = [*runs, *present.complaints]
     for line in lines:
         screen.note(line)
     return SOME_FAILED if lines else 0
@@ -241,22 +240,17 @@ def _read(where: settings.Locations, present: Present) -> Listing:
     found = read_all(where.runs)
     since = stale_now(found.runs, present)
     folders = (run.folder for run in found.runs)
-    reasons = {folder: _together(found.stale.get(folder, ()), since.get(folder, ())) for folder in folders}
+    reasons = {folder: (*found.stale.get(folder, ()), *since.get(folder, ())) for folder in folders}
     return replace(found, stale={folder: why for folder, why in reasons.items() if why})
-
-
-def _together(replaced: tuple[str, ...], since: tuple[str, ...]) -> tuple[str, ...]:
-    """All reasons of one run: what is replaced is stale, whatever else is unknown."""
-    from ser_cache.results import is_stale
-
-    return replaced if replaced and is_stale(since) is None else (*replaced, *since)
 
 
 def _note_clusterings(runs: Path, present: Present) -> None:
     """Name the clusterings that are stale: they are no runs, and `ser cluster --list` has them all."""
     from ser_cache.clustering_staleness import stale_clusterings
+    from ser_cache.results import is_stale
 
-    stale = stale_clusterings(runs, present)
+    changed = stale_clusterings(runs, present)
+    stale = {folder: why for folder, why in changed.items() if is_stale(why)}
     if stale:
         have = "clustering has" if len(stale) == 1 else "clusterings have"
         named = screen.named([f"{folder.name} ({', '.join(why)})" for folder, why in stale.items()])
