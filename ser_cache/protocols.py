@@ -76,6 +76,7 @@ PROTOCOLS: dict[str, Protocol] = {
                 schedule=ScheduleOptions("plateau", factor=0.5, patience=5, floor=5e-5),
             ),
             differs=(
+                "PEFT-SER feeds padding without an attention mask, extraction hides it",
                 "PEFT-SER adds noise and time masks to the audio, which a cache cannot",
                 "PEFT-SER trains with the frozen backbone's dropout on, which a cache cannot",
                 "PEFT-SER hears the first 6 s of a clip: extract with --max-seconds 6",

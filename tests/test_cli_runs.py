@@ -366,6 +366,8 @@ def test_one_run_is_shown_with_everything_that_a_reader_asks(runs, capsys):
     metrics = read_run(path).metrics
     for name in HEADLINE:
         assert f"{100 * metrics['pooled']['mean'][name]:.1f}±" in out
+    over = [f"{100 * metrics['mean_of_folds']['std_over_folds'][name]:.1f}" for name in HEADLINE]
+    assert ["±", *over] in [line.split() for line in out.splitlines()]
     anger = metrics["confusion"][0]
     assert f"{100 * anger[0] / sum(anger):.0f} ({anger[0]})" in out
     assert all(name in out for name in CLASSES)
