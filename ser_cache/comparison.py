@@ -196,15 +196,15 @@ def _common_ids(first: Run, second: Run, ours: _Answers, theirs: _Answers) -> li
         if ours.speaker[name] != theirs.speaker[name]:
             raise ResultsError(
                 f"{name!r} is by speaker {ours.speaker[name]!r} in {first.folder.name} and by "
-                f"{theirs.speaker[name]!r} in {second.folder.name}: the manifest changed; probe both again."
+                f"{theirs.speaker[name]!r} in {second.folder.name}: the manifest changed; make both again."
             )
     return common
 
 
 def _why_labels_differ(first: Run, second: Run) -> str:
     if first.config.emotions != second.config.emotions:
-        return "they take emotions together differently; probe both with the same --emotions"
-    return "the labels changed; probe both again"
+        return "they take emotions together differently; make both with the same --emotions"
+    return "the labels changed; make both again"
 
 
 def _counts(

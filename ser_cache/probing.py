@@ -151,7 +151,7 @@ def _train(
         for head in options.chosen_heads
         for layers in _layers_of(features, head, options)
     ]
-    found = [Found("absent") if options.force else find(runs, config) for config in configs]
+    found = [find(runs, config, forced=options.force) for config in configs]
     wanted = [config for config, known in zip(configs, found, strict=True) if known.state != "good"]
     passes = [[c for c in wanted if head_kind(c.head).pools_first is pooled] for pooled in (True, False)]
     meter = Meter(on_progress, sum(_epochs(task, options)))

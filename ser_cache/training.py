@@ -309,7 +309,7 @@ def _diverge(trainee: Trainee, epoch: int, rate: float, *, trial: bool) -> None:
     if not trial:
         raise TrainingError(
             f"{trainee.model.name}: the loss is not finite in epoch {epoch} at learning rate "
-            f"{rate:g}; lower the learning rate, or check the features."
+            f"{rate:g}; look for damaged features with `ser cache verify`, or lower the learning rate."
         )
     trainee.stopped, trainee.best_epoch, trainee.best_score = True, 0, math.nan
 

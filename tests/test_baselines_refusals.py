@@ -55,7 +55,7 @@ def three_speakers(features, manifest):
     ("spoil", "protocol", "told"),
     [
         (one_speaker, "classical", "needs at least 3 speakers, and there are 1 (s0)"),
-        (not_finite, "classical", "s0-fear-1 have values that are not finite"),
+        (not_finite, "classical", "s0-fear-1: values that are not finite"),
         (constant, "wang2023", "all 72 utterances have the same features, which tell no emotions apart"),
         (one_emotion, "wang2023", "toy has the one emotion fear"),
         (one_each, "wang2023", "no utterance is left for the validation side"),

@@ -94,6 +94,7 @@ def test_every_layer_of_a_backbone_has_a_run(tones: Path, capsys: pytest.Capture
         (["--protocol", "wang"], "unknown protocol 'wang'. Did you mean 'wang2023'?"),
         (["--functionals", "mean,mode"], "unknown functional 'mode'"),
         (["--max-iterations", "lots"], "--max-iterations lots: give a whole number from 1, or none"),
+        (["--seeds", "3"], "--seeds changes nothing of knn; it is for rf."),
         (["--select", "loss"], "unknown selection score 'loss'"),
         (["--layer", "last"], "--layer last is no layer; give a number, or all"),
         (["--features", "xls-r"], "unknown features 'xls-r'"),

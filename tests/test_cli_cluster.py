@@ -27,6 +27,19 @@ def cached(empty_folder):
     return empty_folder
 
 
+EMOTION_NAMES = ("anger", "fear", "joy", "neutral")
+
+
+def lone_clips():
+    """Four clips of four speakers with an emotion each; nothing else is known of them."""
+    clips = [u for u in manifest("emovo").utterances if u.speaker in ("s0", "s1", "s2", "s3")]
+    by_speaker = {clip.speaker: clip for clip in clips}
+    return tuple(
+        replace(clip, emotion=EMOTION_NAMES[n], gender="", sentence="", language="it", intensity="", age="")
+        for n, clip in enumerate(by_speaker.values())
+    )
+
+
 WHISPER = ["cluster", "--features", "whisper-small"]
 
 
@@ -190,6 +203,40 @@ def test_what_is_there_is_listed(cached, capsys):
     captured = capsys.readouterr()
     assert captured.out == out
     assert "broken is damaged" in captured.err
+
+
+def test_the_list_is_of_what_is_asked_for_and_refuses_what_it_could_not_heed(cached, capsys):
+    assert run([*WHISPER, "--layer", "all"]) == 0
+    capsys.readouterr()
+    assert run([*WHISPER, "--list", "--corpus", "emovo", "--layer", "1", "--format", "csv"]) == 0
+    (row,) = csv.DictReader(io.StringIO(capsys.readouterr().out))
+    assert (row["corpus"], row["features"], row["layer"]) == ("emovo", "whisper-small", "1")
+    assert run(["cluster", "--list", "--features", "mfcc"]) == 0
+    assert capsys.readouterr().err == "None of the 6 clusterings in runs is of these.\n"
+    assert run(["cluster", "--list", "--k", "3"]) == 1
+    assert last_line(capsys).startswith("error: --k changes nothing of --list")
+
+
+def test_the_list_says_that_k_was_the_best_of_a_range(cached, capsys):
+    clips = [replace(clip, emotion=EMOTION_NAMES[n % 2]) for n, clip in enumerate(lone_clips())]
+    alike = Manifest("noise", tuple(clips))
+    save_manifest(cached / "manifests", alike)
+    cache_features(cached / "cache", "whisper-small", alike, layers=(0, 1, 2))
+    assert run([*WHISPER, "--corpus", "noise", "--k", "2-3"]) == 0
+    capsys.readouterr()
+    assert run(["cluster", "--list"]) == 0
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("noise"))
+    assert "best k of 2-3" in line
+
+
+def test_utterances_with_nothing_in_common_are_clustered_only_where_k_is_given(cached, capsys):
+    alone = Manifest("alone", lone_clips())
+    save_manifest(cached / "manifests", alone)
+    cache_features(cached / "cache", "whisper-small", alone, layers=(0, 1, 2))
+    assert run([*WHISPER, "--corpus", "alone"]) == 1
+    assert "alone has no label with two groups and more than one utterance in any" in last_line(capsys)
+    assert run([*WHISPER, "--corpus", "alone", "--k", "2"]) == 0
+    assert "no label has two groups: nothing to compare with" in capsys.readouterr().out
 
 
 def test_clusterings_that_newer_ones_replace_are_marked_in_the_list(cached, capsys):

@@ -168,7 +168,7 @@ def test_a_grid_is_cut_to_what_was_asked_for(tmp_path):
         ({"models": ("whisper-base",)}, "--also whisper-base"),
         ({"corpora": ("ravdess",)}, "unknown corpus 'ravdess'"),
         ({"heads": ("superb",)}, "unknown head 'superb'"),
-        ({"also": ("whisper-base",)}, "ser extract --model whisper-base"),
+        ({"also": ("whisper-base",)}, "unknown backbone .whisper-base.. See: ser cache ls"),
     ],
 )
 def test_names_that_the_study_lacks_are_refused(tmp_path, options, message):

@@ -316,6 +316,30 @@ def test_a_run_cut_short_before_its_rename_is_not_a_run(tmp_path):
     assert list_runs(tmp_path) == []
 
 
+def test_a_folder_of_something_else_among_the_runs_is_no_damaged_run(tmp_path):
+    run = write(tmp_path)
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "plan.txt").write_text("mine")
+    (
+        tmp_path / run.folder.name.replace(run.folder.name[-10:], "0" * 10)
+    ).mkdir()  # called as a run, and empty
+    (tmp_path / "renamed").mkdir()
+    (tmp_path / "renamed" / "metrics.json").write_text("{}")
+    names = {path.name for path in list_runs(tmp_path)}
+    assert names == {path.name for path in tmp_path.iterdir()} - {"notes"}
+
+
+def test_force_replaces_what_is_damaged_and_nothing_that_a_newer_version_wrote(tmp_path):
+    run = write(tmp_path)
+    assert find(tmp_path, config(), forced=True).state == "absent"
+    path = run.folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"schema": 99}))
+    with pytest.raises(ResultsError, match="newer version"):
+        find(tmp_path, config(), forced=True)
+    path.write_text("{")
+    assert find(tmp_path, config(), forced=True).state == "absent"
+
+
 KINDS_OF_FILES = sorted([*FILES, FINGERPRINT, LAYER_WEIGHTS, SEARCH, STANDARDISATION])
 
 

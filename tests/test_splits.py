@@ -165,9 +165,14 @@ def test_the_fold_column_rotates_or_names_the_sides():
 @pytest.mark.parametrize(
     ("rows", "options", "says"),
     [
-        (corpus(2), SplitOptions(), "needs at least 3 speakers, and there are 2 (s0, s1)"),
+        (corpus(2), SplitOptions(), "there are 2 (s0, s1); use --split random, whose"),
+        (corpus(2), SplitOptions("folds"), "there are 2 (s0, s1); use --split random, whose"),
         (corpus(1), SplitOptions("loso"), "there are 1 (s0)"),
-        (corpus(4), SplitOptions("folds", folds=5), "needs at least 5 speakers, and there are 4"),
+        (
+            corpus(4),
+            SplitOptions("folds", folds=5),
+            "there are 4 (s0, s1, s2, s3); use --folds 4 or --split random",
+        ),
         (corpus(4), SplitOptions("folds", folds=2), "use 3 or more"),
         (corpus(4), SplitOptions(ratios=(0.9, 0.1, 0)), "must be three positive numbers"),
         ([], SplitOptions(), "no utterances"),

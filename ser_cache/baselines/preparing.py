@@ -73,7 +73,7 @@ def points_of(
         names = ", ".join(task.utterances[row].id for row in wrong[:_NAMED])
         further = f" and {len(wrong) - _NAMED} more" if len(wrong) > _NAMED else ""
         raise TrainingError(
-            f"{whose}: {names}{further} have values that are not finite; look for damage with "
+            f"{whose}: {names}{further}: values that are not finite; look for damage with "
             "`ser cache verify`, and extract them again."
         )
     if not np.ptp(points, axis=0).any():

@@ -83,9 +83,7 @@ def baseline(
         for kind in map(classifier_named, options.classifiers)
         for config in [_configure(features, task, kind, layer, options)]
     }
-    found = {
-        id_: Found("absent") if options.force else find(runs, config) for id_, (config, _) in kinds.items()
-    }
+    found = {id_: find(runs, config, forced=options.force) for id_, (config, _) in kinds.items()}
     good = {
         known.run.config.run_id: known.run for known in found.values() if known.state == "good" and known.run
     }

@@ -13,7 +13,7 @@ from ser_cache.cli import screen
 from ser_cache.cli.emotion_options import emotions_option
 from ser_cache.cli.feature_choice import chosen_layers
 from ser_cache.cli.on_demand import FeatureJob, extract_if_missing, feature_jobs
-from ser_cache.cli.options import given_places, where_things_live
+from ser_cache.cli.options import given_places, typed, where_things_live
 from ser_cache.cli.run_table import SCORES, show_summaries
 from ser_cache.cli.splitting import chosen_split, split_options
 from ser_cache.errors import SettingsError
@@ -113,8 +113,10 @@ def baseline(
 
     where = settings.locate(manifests, cache, runs)
     followed = _changed(protocol_named(protocol), given)
+    classifiers = tuple(name for name in CLASSIFIERS if given[name]) or DEFAULT
+    _refuse_without_effect(classifiers)
     options = BaselineOptions(
-        classifiers=tuple(name for name in CLASSIFIERS if given[name]) or DEFAULT,
+        classifiers=classifiers,
         split=_split(given, followed),
         protocol=followed,
         seeds=tuple(range(seeds)),
@@ -161,6 +163,22 @@ def _train_one(
         return baseline(cached, job.manifest, chosen, where.runs, show)
 
 
+def _refuse_without_effect(classifiers: Sequence[str]) -> None:
+    """Refuse an option that was typed and none of the classifiers has a use for."""
+    from ser_cache.baselines import CLASSIFIERS
+
+    users = {
+        "seeds": [name for name, kind in CLASSIFIERS.items() if kind.seeded],
+        "max_iterations": [name for name, kind in CLASSIFIERS.items() if kind.iterates],
+    }
+    for parameter, names in users.items():
+        if typed(parameter) and not {*names} & {*classifiers}:
+            raise SettingsError(
+                f"--{parameter.replace('_', '-')} changes nothing of {', '.join(classifiers)}; it is for "
+                f"{', '.join(names)}."
+            )
+
+
 def _changed(protocol: BaselineProtocol, given: Mapping[str, Any]) -> BaselineProtocol:
     """The protocol with what was asked for instead; what was not stays.
 
@@ -192,9 +210,8 @@ def _split(given: Mapping[str, Any], protocol: BaselineProtocol) -> SplitOptions
         return chosen_split(given)[0]
     from ser_cache.splits import SplitOptions
 
-    context = click.get_current_context()
     for name in ("split", "ratios", "folds", "fold_files"):
-        if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
+        if typed(name):
             percent = round(100 * protocol.ratios[2])
             followed = protocol.name.partition(" ")[0]
             raise SettingsError(

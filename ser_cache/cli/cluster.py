@@ -13,11 +13,11 @@ from ser_cache.cli.delivery import as_json, deliver, delivery_options, shape_of
 from ser_cache.cli.emotion_options import emotions_option
 from ser_cache.cli.feature_choice import chosen_layers
 from ser_cache.cli.on_demand import FeatureJob, extract_if_missing, feature_jobs
-from ser_cache.cli.options import OUTPUT_FILE, given_places, where_things_live
+from ser_cache.cli.options import OUTPUT_FILE, given_places, typed, where_things_live
 from ser_cache.errors import ResultsError, SettingsError, UnknownNameError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from ser_cache.clustering import ClusterOptions, StoredClustering
     from ser_cache.sections import Section
@@ -79,7 +79,10 @@ SOME_FAILED = 3
 @click.option("--plot", type=OUTPUT_FILE, help="Draw it as well: FILE.png, .pdf or .svg (needs matplotlib).")
 @click.option("--force", is_flag=True, help="Cluster again what is there already.")
 @click.option(
-    "--list", "only_list", is_flag=True, help="List the clusterings that are there, and do nothing."
+    "--list",
+    "only_list",
+    is_flag=True,
+    help="List the clusterings that are there, of --corpus, --features and --layer where given.",
 )
 @delivery_options(FORMATS)
 @where_things_live("manifests", "cache", "runs")
@@ -117,7 +120,7 @@ def cluster(
 
         check_plot(plot)
     if only_list:
-        return _list(where, shape, output)
+        return _list(where, shape, output, _listed(features, layers, corpora))
     options = _options(**manner)
     places = given_places(manifests, cache)
     jobs = feature_jobs(where, features, corpora, emotions, places)
@@ -237,8 +240,40 @@ def _draw(found: Sequence[Sequence[StoredClustering]], score: str, plot: Path) -
         screen.note(f"figure: {path}")
 
 
-def _list(where: settings.Locations, shape: str, output: Path | None) -> int:
-    """All stored clusterings, then the ones that could not be read."""
+def _listed(
+    features: Sequence[str], layers: Sequence[str], corpora: Sequence[str]
+) -> Callable[[StoredClustering], bool]:
+    """Which clusterings are to be listed.
+
+    Raises:
+        SettingsError: an option that says how to cluster, where nothing is clustered.
+    """
+    for name in ("emotions", "k", "seeds", "standardise", "reduce", "against", "score", "plot", "force"):
+        if typed(name):
+            raise SettingsError(
+                f"--{name} changes nothing of --list, which is of all settings; choose by --corpus, "
+                "--features and --layer."
+            )
+    folders = {folder for name in features for folder in (name, name.replace("/", "--"), Path(name).name)}
+
+    def is_wanted(one: StoredClustering) -> bool:
+        config = one.config
+        return (
+            (not corpora or config.corpus in corpora)
+            and (not typed("features") or config.backbone in folders)
+            and (not layers or "all" in layers or str(config.layer) in layers)
+        )
+
+    return is_wanted
+
+
+def _list(
+    where: settings.Locations,
+    shape: str,
+    output: Path | None,
+    is_wanted: Callable[[StoredClustering], bool],
+) -> int:
+    """The stored clusterings that are wanted, then the ones that could not be read."""
     from ser_cache.cli import cluster_tables
     from ser_cache.cli.run_formats import as_csv
     from ser_cache.clustering import read_clustering, stored_clusterings
@@ -250,11 +285,14 @@ def _list(where: settings.Locations, shape: str, output: Path | None) -> int:
             found.append(read_clustering(folder))
         except ResultsError as error:
             unreadable.append(str(error))
+    stored, found = len(found), [one for one in found if is_wanted(one)]
     present = Present(where.manifests, where.cache)
     what, stale = screen.count(len(found), "clustering"), _stale(where.runs, found, present)
     if shape in ("csv", "json"):
         rows = [cluster_tables.record(one, stale=stale.get(one.folder, ())) for one in found]
         deliver(as_csv(rows) if shape == "csv" else as_json(rows), output, what)
+    elif stored and not found:
+        screen.note(f"None of the {screen.count(stored, 'clustering')} in {where.runs} is of these.")
     elif not found:
         screen.note(f"There are no clusterings in {where.runs}; make some with: ser cluster")
     elif shape == "markdown":

@@ -22,6 +22,9 @@ SCORES = {"ari": "ARI", "ami": "AMI", "nmi": "NMI", "purity": "purity"}
 """Attribute of an agreement -> heading."""
 _MOST = 0.9
 """Share of the variance whose number of components is told."""
+_CHANCE = 0.005
+"""Of a score whose chance is 0: what is below would be shown as 0.00, and best of nothing."""
+_AT_CHANCE_0 = {"ari", "ami"}
 _CHANCES = ("nmi_chance", "purity_chance", "purity_chance_high")
 _TERMINAL = 80
 """Columns that a table has room for, with one space between two of its own."""
@@ -115,6 +118,7 @@ def listing(found: Sequence[StoredClustering], stale: Mapping[Path, Sequence[str
                         None,
                         (
                             _manner(one),
+                            f"best k of {config.k[0]}-{config.k[-1]}" if len(config.k) > 1 else "",
                             screen.count(len(config.seeds), "seed"),
                             emotions_text(config.emotions).replace(",", ", "),
                             f"stale: {', '.join(stale[one.folder])}" if one.folder in stale else "",
@@ -123,7 +127,7 @@ def listing(found: Sequence[StoredClustering], stale: Mapping[Path, Sequence[str
                 ),
                 _spread(clustering.trial.silhouette),
                 _spread([a.ari for a in emotion]) if emotion else "",
-                closest(clustering)[0][0] if clustering.agreements else "",
+                _closest_label(clustering),
                 config.name.rpartition("-")[2],
             )
         )
@@ -141,6 +145,18 @@ def closest(clustering: Clustering) -> list[tuple[str, float]]:
     return sorted(found, key=lambda pair: -pair[1])
 
 
+def _closest_label(clustering: Clustering) -> str:
+    """The label of highest AMI; "none" where that is chance, "" where there are no labels."""
+    found = closest(clustering)
+    return "" if not found else found[0][0] if found[0][1] >= _CHANCE else "none"
+
+
+def _closest(clustering: Clustering) -> str:
+    """The labels by AMI, in a line."""
+    found = ", ".join(f"{name} {_number(value)}" for name, value in closest(clustering))
+    return f"closest by AMI: {found}" if found else "no label has two groups: nothing to compare with"
+
+
 def _agreement(stored: StoredClustering) -> Section:
     clustering = stored.clustering
     rows = [
@@ -153,7 +169,7 @@ def _agreement(stored: StoredClustering) -> Section:
     notes = [
         f"silhouette of the clusters {_spread(clustering.trial.silhouette, 3)}{_over_seeds(stored)}",
         *_stability(clustering),
-        f"closest by AMI: {', '.join(f'{name} {_number(value)}' for name, value in closest(clustering))}",
+        _closest(clustering),
         _explained(clustering),
         *LEGEND,
     ]
@@ -264,7 +280,8 @@ def _best_layers(found: Sequence[StoredClustering], labels: Sequence[str], score
     for name in labels:
         values = [_mean([getattr(a, score) for a in one.clustering.agreements[name]]) or 0.0 for one in found]
         place = int(np.argmax(values))
-        best.append(f"{name} {found[place].config.layer} ({_number(values[place])})")
+        layer = found[place].config.layer if score not in _AT_CHANCE_0 or values[place] >= _CHANCE else "none"
+        best.append(f"{name} {layer} ({_number(values[place])})")
     return f"best layer: {', '.join(best)}"
 
 

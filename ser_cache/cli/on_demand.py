@@ -153,7 +153,8 @@ def _job(
     root = root_of(where, corpus)
     if root is not None:
         return FeatureJob(manifest, manifest, backbone, root)
-    return f"{backbone} of {corpus} is not cached{how_to_cache(where, corpus, backbone, places)}"
+    lacking = "not cached completely" if summary is not None and summary.done else "not cached"
+    return f"{backbone} of {corpus} is {lacking}{how_to_cache(where, corpus, backbone, places)}"
 
 
 def _folder_of(name: str, cached: Collection[str]) -> str:

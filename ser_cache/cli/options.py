@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from ser_cache import settings
 from ser_cache.cli import screen
@@ -78,6 +79,12 @@ def where_things_live(*names: str) -> Callable[[Command], Command]:
         return command
 
     return add
+
+
+def typed(parameter: str) -> bool:
+    """Whether an option of the running command was typed, and is not just its default."""
+    context = click.get_current_context()
+    return context.get_parameter_source(parameter) is ParameterSource.COMMANDLINE
 
 
 def given_places(manifests: Path | None, cache: Path | None) -> list[str]:

@@ -6,9 +6,8 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
-from click.core import ParameterSource
 
-from ser_cache.cli.options import FOLDER
+from ser_cache.cli.options import FOLDER, typed
 from ser_cache.errors import SettingsError, UnknownNameError
 
 if TYPE_CHECKING:
@@ -39,6 +38,8 @@ _OPTIONS = (
         help="For --split emobox: a clone of EmoBox, or its data/<corpus>.",
     ),
 )
+_PERCENT = (50, 200)
+"""Ratios whose sum is between these are percent, where a slip shows: 3/1/1 are parts, 80/10/20 is a slip."""
 # The option that sets each attribute of SplitOptions.
 _SETS = {"folds": "folds", "split_seed": "seed", "ratios": "ratios", "fold_files": "fold_files"}
 
@@ -81,16 +82,11 @@ def _refuse_without_effect(kind: str) -> None:
     from ser_cache.splits import SPLITS
 
     for parameter, field in _SETS.items():
-        if field in SPLITS[kind].options or not _typed(parameter):
+        if field in SPLITS[kind].options or not typed(parameter):
             continue
         option = f"--{parameter.replace('_', '-')}"
         users = ", ".join(name for name, other in SPLITS.items() if field in other.options)
         raise SettingsError(f"{option} changes nothing of --split {kind}; it is for {users}.")
-
-
-def _typed(parameter: str) -> bool:
-    context = click.get_current_context()
-    return context.get_parameter_source(parameter) is ParameterSource.COMMANDLINE
 
 
 def _ratios(text: str) -> tuple[float, float, float]:
@@ -105,5 +101,8 @@ def _ratios(text: str) -> tuple[float, float, float]:
         numbers = []
     if len(numbers) != 3 or not all(0 < number < float("inf") for number in numbers):
         raise SettingsError(f"--ratios {text} is not three positive numbers; write 80/10/10, for example.")
-    train, validation, test = (round(number / sum(numbers), 12) for number in numbers)
+    whole = sum(numbers)
+    if _PERCENT[0] < whole < _PERCENT[1] and abs(whole - 100) > 1:
+        raise SettingsError(f"--ratios {text} adds up to {whole:g} percent; write 80/10/10, for example.")
+    train, validation, test = (round(number / whole, 12) for number in numbers)
     return train, validation, test

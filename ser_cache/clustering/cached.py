@@ -87,10 +87,15 @@ def cluster(
 
 
 def _default_k(labels: Mapping[str, Sequence[str]], name: str, corpus: str) -> int:
+    if not labels:
+        raise ClusteringError(
+            f"{corpus} has no label with two groups and more than one utterance in any, so that there is no "
+            "number of clusters to take from one, and nothing to compare with; give --k to cluster it anyhow."
+        )
     if name not in labels:
         raise ClusteringError(
             f"{corpus} has no {name} with two groups to take the number of clusters from; give --k. "
-            f"It has: {', '.join(labels) or 'none'}."
+            f"It has: {', '.join(labels)}."
         )
     return groups_of(labels, name)
 

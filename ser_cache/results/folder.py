@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,9 @@ CLUSTERINGS = "clusterings"
 """Among the runs, the folder of what ``ser cluster`` found, which predicts nothing and is no run."""
 USED = "used.json"
 """When a run was used again after one on other data; beside the files that make up the run."""
+_RUN_NAME = re.compile(r"-[0-9a-f]{10}$")
+_TELLING = (CONFIG, METRICS, PREDICTIONS)
+"""Files that only a run's folder holds together; one of them is enough to look for the others."""
 PREDICTION_COLUMNS = ("fold", "seed", "id", "speaker", "truth", "predicted")
 """Before one ``score:<emotion>`` column per class."""
 
@@ -83,12 +87,21 @@ class Found:
     difference: str = ""
 
 
-def find(runs: Path, config: RunConfig) -> Found:
+def find(runs: Path, config: RunConfig, *, forced: bool = False) -> Found:
     """Look for a run of this configuration.
 
+    Args:
+        runs: the folder of all runs.
+        config: what is looked for.
+        forced: whether it is to be made again whatever is there, and so counts as absent.
+
     Raises:
-        ResultsError: its folder is damaged or of a newer version.
+        ResultsError: its folder is of a newer version, which is not replaced even where that was asked for;
+            or it is damaged.
     """
+    if forced:
+        _keep_newer(runs / config.run_id)
+        return Found("absent")
     if (runs / config.run_id).is_dir():
         return Found("good", read_run(runs / config.run_id))
     earlier = []
@@ -106,12 +119,28 @@ def find(runs: Path, config: RunConfig) -> Found:
     return Found("stale", newest, ", ".join(name for name in ours if ours[name] != theirs[name]))
 
 
+def _keep_newer(folder: Path) -> None:
+    try:
+        schema = read_object(folder, CONFIG).get("schema")
+    except ResultsError:
+        return  # absent, or damaged, which making it again mends
+    if isinstance(schema, int):
+        check_schema(schema, str(folder))
+
+
 def list_runs(runs: Path) -> list[Path]:
-    """The folders of all finished runs, sorted by name; what is being written is not among them."""
+    """The folders of all finished runs, sorted by name; what is being written is not among them.
+
+    Nor is a folder that somebody keeps there for other things: to call it a damaged run would be advice to
+    delete it.
+    """
     return sorted(
         path
         for path in runs.glob("*")
-        if path.is_dir() and not path.name.startswith(".") and path.name != CLUSTERINGS
+        if path.is_dir()
+        and not path.name.startswith(".")
+        and path.name != CLUSTERINGS
+        and (_RUN_NAME.search(path.name) or any((path / name).exists() for name in _TELLING))
     )
 
 

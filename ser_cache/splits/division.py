@@ -137,7 +137,10 @@ def check_split(split: Split, utterances: Labelled) -> None:
     fold = f"fold {split.fold!r}"
     for side in SIDES:
         if not split.side(side):
-            raise SplitError(f"{fold}: no utterance is left for the {side} side; use another --split.")
+            raise SplitError(
+                f"{fold}: no utterance is left for the {side} side; there are too few utterances for this "
+                "division."
+            )
     labels = Labels.of(utterances)
     emotion_of = labels.emotion_of
     _check_membership(split, emotion_of.keys())
@@ -146,7 +149,7 @@ def check_split(split: Split, utterances: Labelled) -> None:
     if missing := set(emotion_of.values()).difference(map(emotion_of.__getitem__, split.train)):
         raise SplitError(
             f"{fold} has no training utterance of {', '.join(sorted(missing))}: too few speakers express it; "
-            f"leave that emotion out of the manifest, or use another --split."
+            f"choose the others with --emotions, or use another --split."
         )
 
 

@@ -131,9 +131,10 @@ def checked_ratios(options: SplitOptions) -> list[int]:
 def _require_speakers(utterances: Sequence[Utterance], least: int, what: str) -> None:
     speakers = sorted({utterance.speaker for utterance in utterances})
     if len(speakers) < least:
+        fewer = f"--folds {len(speakers)} or " if len(speakers) >= len(SIDES) else ""
         raise SplitError(
             f"{what} needs at least {least} speakers, and there are {len(speakers)} ({', '.join(speakers)}); "
-            f"use fewer folds or --split random, whose scores are speaker-dependent."
+            f"use {fewer}--split random, whose scores are speaker-dependent."
         )
 
 
