@@ -51,6 +51,7 @@ def test_the_worked_example_runs_and_prints_what_the_page_says(
     empty_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("espeakng_loader")
+    monkeypatch.setattr("ser_cache.cli.screen.SECONDS_BETWEEN_LINES", float("inf"))  # of a slow machine
     (setup,) = blocks("python")
     exec(compile(setup, str(PAGE), "exec"), {})  # noqa: S102 - the page's own code is what is tested
     for block in blocks("console"):
