@@ -34,6 +34,7 @@ from ser_cache.results import (
     summarise,
     write_run,
 )
+from ser_cache.settings import demand_writable
 from ser_cache.splits import Split, SplitOptions
 from ser_cache.standardising import check_standardisation
 from ser_cache.tasks import Target, Task, prepare, prepare_across
@@ -102,6 +103,7 @@ def probe(
         SplitError: the corpus does not allow the split.
         TrainingError: nothing to train on, a layer that is not cached, or a loss that is not finite.
         ResultsError: a run to be reused is damaged or of a newer version.
+        SettingsError: nothing can be written to the folder of runs, and something is to train.
     """
     _check(features, options)
     return _train(features, prepare(features, manifest, options.split), options, runs, on_progress)
@@ -153,6 +155,8 @@ def _train(
     ]
     found = [find(runs, config, forced=options.force) for config in configs]
     wanted = [config for config, known in zip(configs, found, strict=True) if known.state != "good"]
+    if wanted:
+        demand_writable(runs, "--runs")
     passes = [[c for c in wanted if head_kind(c.head).pools_first is pooled] for pooled in (True, False)]
     meter = Meter(on_progress, sum(_epochs(task, options)))
     reused = [known.run for known in found if known.state == "good" and known.run is not None]

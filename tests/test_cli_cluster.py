@@ -229,6 +229,21 @@ def test_the_list_says_that_k_was_the_best_of_a_range(cached, capsys):
     assert "best k of 2-3" in line
 
 
+def test_runs_that_cannot_be_written_are_told_before_any_work(cached, capsys):
+    (cached / "afile").write_text("")
+    commands = (
+        [*WHISPER],
+        ["baseline", "--knn", "--features", "whisper-small"],
+        ["probe", "--head", "linear", "--model", "whisper-small"],
+    )
+    for command in commands:
+        assert run([*command, "--corpus", "emovo", "--runs", "afile"]) == 1
+        told = last_line(capsys)
+        assert told == (
+            "error: afile cannot be written to (Not a directory); give another folder: --runs FOLDER"
+        )
+
+
 def test_utterances_with_nothing_in_common_are_clustered_only_where_k_is_given(cached, capsys):
     alone = Manifest("alone", lone_clips())
     save_manifest(cached / "manifests", alone)

@@ -39,6 +39,7 @@ from ser_cache.results import (
     splits_as_json,
     summarise,
 )
+from ser_cache.settings import demand_writable
 
 if TYPE_CHECKING:
     from ser_cache.feature_sources import Features
@@ -74,6 +75,7 @@ def baseline(
         TrainingError: a layer is not cached; features that are not finite or all the same; too few
             speakers, or utterances of an emotion, for inner folds.
         ResultsError: a run to be reused is damaged or of a newer version.
+        SettingsError: nothing can be written to the folder of runs, and something is to train.
     """
     options = _checked(options, features)
     task = sorted_task(features, manifest, options.split)
@@ -90,7 +92,10 @@ def baseline(
     keep_current(runs, [*good.values()])
     for run in good.values():
         forget(runs, run.config)
-    folds = _inner(task, options) if len(good) < len(kinds) else []  # seconds, with many folds of speakers
+    folds: list[NDArray[np.int64]] = []
+    if len(good) < len(kinds):
+        demand_writable(runs, "--runs")
+        folds = _inner(task, options)  # seconds, with many folds of speakers
     todo = [
         Work(task, folds, kind, config, options) for id_, (config, kind) in kinds.items() if id_ not in good
     ]

@@ -26,6 +26,7 @@ from ser_cache.clustering.storing import (
 from ser_cache.emotions import ChosenManifest
 from ser_cache.errors import ClusteringError
 from ser_cache.files import sha256_of_value
+from ser_cache.settings import demand_writable
 
 if TYPE_CHECKING:
     from ser_cache.feature_sources import Features
@@ -58,6 +59,7 @@ def cluster(
 
     Raises:
         ClusteringError: as ``cluster_points``; or the label that k is taken from has one group.
+        SettingsError: nothing can be written to the folder of runs, and something is to be clustered.
     """
     by_id = {utterance.id: utterance for utterance in manifest.utterances}
     usable = [by_id[id_] for id_ in features.ids]
@@ -80,6 +82,7 @@ def cluster(
         if stored is not None:
             keep_current(stored)
         else:
+            demand_writable(runs, "--runs")
             clustering = cluster_points(features.ids, features.mean(layer), labels, options, show)
             stored = write_clustering(runs, config, clustering, _environment())
         found.append(stored)

@@ -175,7 +175,7 @@ def read_clustering(folder: Path) -> StoredClustering:
         config = ClusteringConfig.from_json(json.loads((folder / CONFIG).read_text(encoding="utf-8")))
         found = Clustering.from_summary(summary, _read_members(folder / ASSIGNMENTS))
         return StoredClustering(folder, config, found, dict(summary["environment"]), reused=True)
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise _damaged(folder, f"{Path(error.filename).name} is missing") from error
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise _damaged(folder, " ".join(str(error).split())) from error
