@@ -48,7 +48,8 @@ def drawn(monkeypatch, figure_class):
 
 def test_the_map_is_grey_with_each_row_on_its_own_scale(tmp_path, drawn):
     draw_layers(tmp_path / "a.png", [WEIGHTS, ONLY_RAW])
-    raw, rescaled = drawn[0].axes
+    raw, rescaled, bar = drawn[0].axes
+    assert bar.get_ylabel() == "of the row's largest"
     grid = raw.images[0].get_array()
     assert raw.images[0].get_cmap().name == "Greys"
     assert np.asarray(grid[0, 1:]) == pytest.approx(
@@ -57,7 +58,11 @@ def test_the_map_is_grey_with_each_row_on_its_own_scale(tmp_path, drawn):
     assert np.asarray(grid[1, :3]) == pytest.approx(RAW / 0.5)
     assert np.asarray(rescaled.images[0].get_array()[0, 1:]) == pytest.approx(RAW[::-1] / 0.5)
     assert np.ma.getmaskarray(np.ma.masked_invalid(rescaled.images[0].get_array()[1])).all()
-    names = [label.get_text() for label in raw.get_yticklabels()]
+    written = {text.get_position(): text.get_text() for text in raw.texts}
+    for place, share in zip(WEIGHTS.layers, RAW, strict=True):
+        assert written[place, 0] == f"{100 * share:.0f}"
+    assert {line for _, line in (text.get_position() for text in rescaled.texts)} == {0}
+    names = [label.get_text().split("\n")[0] for label in raw.get_yticklabels()]
     assert names == ["xls-r, multilayer, dasaro2024, speaker", "mfcc, superb, superb, loso"]
 
 

@@ -14,6 +14,9 @@ from ser_cache.plots.canvas import COLOURS, DASHES, MARKERS, check_plot, new_fig
 if TYPE_CHECKING:
     from ser_cache.layer_analysis import LayerScores, LayerWeights
 
+_NUMBERED = 13
+"""Layers up to which there is room for a number in each cell of the map."""
+_NAMED = 3
 _ROW, _CURVE = 0.34, 2.6
 """Inches of height of a row of the map, and of a panel of curves."""
 
@@ -43,7 +46,7 @@ def draw_layers(
     if not weights and not scores:
         raise PlotError("there are neither layer weights nor scores by layer to draw.")
     corpora = list(dict.fromkeys(row.corpus for row in scores))
-    heights = [0.9 + _ROW * len(weights)] * bool(weights) + [_CURVE] * len(corpora)
+    heights = [1.2 + _ROW * len(weights)] * bool(weights) + [_CURVE] * len(corpora)
     figure = new_figure(9, sum(heights))
     panels = list(np.atleast_1d(figure.subfigures(len(heights), 1, height_ratios=heights)))
     if weights:
@@ -54,7 +57,8 @@ def draw_layers(
 
 
 def _draw_map(panel: Any, weights: Sequence[LayerWeights]) -> None:  # noqa: ANN401 - matplotlib is not there for mypy
-    names = [_name(row, weights) for row in weights]
+    alike = len({row.corpora for row in weights}) == 1
+    names = [_name(row, weights) + ("" if alike else f"\n{_corpora(row)}") for row in weights]
     for axes, title in zip(
         panel.subplots(1, 2, sharey=True), ("raw weight", "rescaled by norm"), strict=True
     ):
@@ -66,11 +70,41 @@ def _draw_map(panel: Any, weights: Sequence[LayerWeights]) -> None:  # noqa: ANN
                 # Each row has its own scale: with 24 layers a weight is half of what it is with 12.
                 grid[line, [layers.index(layer) for layer in row.layers]] = shares / shares.max()
         axes.patch.set(hatch="////", edgecolor="0.8")  # shows where there is no layer, or no norm
-        axes.imshow(grid, cmap="Greys", vmin=0, vmax=1, aspect="auto", interpolation="nearest")
-        axes.set_title(title, fontsize=9)
+        image = axes.imshow(grid, cmap="Greys", vmin=0, vmax=1, aspect="auto", interpolation="nearest")
+        if len(layers) <= _NUMBERED:
+            _write_shares(axes, values, weights, layers)
+        axes.set_title(f"{title}, percent", fontsize=9)
         axes.set_xlabel("layer", fontsize=8)
         axes.set_xticks(range(len(layers)), [str(layer) for layer in layers], fontsize=6)
         axes.set_yticks(range(len(names)), names, fontsize=7)
+    bar = panel.colorbar(image, ax=panel.axes, shrink=0.9, ticks=[0, 0.5, 1])
+    bar.set_label("of the row's largest", fontsize=7)
+    bar.ax.tick_params(labelsize=6)
+    heads, sets = ", ".join(dict.fromkeys(row.head for row in weights)), {row.corpora for row in weights}
+    of = f", {_corpora(weights[0])}" if len(sets) == 1 else ""
+    panel.suptitle(f"Layer weights: {heads} head{of}", fontsize=9)
+
+
+def _corpora(row: LayerWeights) -> str:
+    """What a row is the mean of, in a few words."""
+    names = ", ".join(row.corpora) if len(row.corpora) <= _NAMED else f"{len(row.corpora)} corpora"
+    return f"mean of {names}" if len(row.corpora) > 1 else names
+
+
+def _write_shares(
+    axes: Any,  # noqa: ANN401 - matplotlib is not there for mypy
+    values: Sequence[Any],
+    weights: Sequence[LayerWeights],
+    layers: Sequence[int],
+) -> None:
+    """The percentage in each cell: rows have scales of their own, and near-equal weights look equal."""
+    for line, (row, shares) in enumerate(zip(weights, values, strict=True)):
+        for layer, share in zip(row.layers, () if shares is None else shares / shares.sum(), strict=False):
+            dark = share * shares.sum() > 0.6 * shares.max()
+            place = layers.index(layer), line
+            axes.text(
+                *place, f"{100 * share:.0f}", ha="center", va="center", fontsize=6, color="w" if dark else "k"
+            )
 
 
 def _draw_curves(axes: Any, corpus: str, scores: Sequence[LayerScores], score: str) -> None:  # noqa: ANN401
