@@ -99,3 +99,10 @@ def flip(path: Path, position: int, mask: int = 1) -> None:
 def folder_in(path: Path) -> Path:
     """Where a cache keeps the corpus "corpus" of the backbone "model"."""
     return path / "model" / "corpus"
+
+
+def make_two_backbones(folder: Path) -> Path:
+    """A cache of two backbones in a folder, one of them for two corpora."""
+    for backbone, corpus in (("xls-r", "emovo"), ("xls-r", "cafe"), ("hubert+int8", "emovo")):
+        full_part(folder / "cache" / backbone / corpus)
+    return folder / "cache"

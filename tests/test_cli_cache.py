@@ -1,8 +1,7 @@
-"""``ser cache verify|repair|merge|du|rm`` as a user types them."""
+"""``ser cache verify|repair|merge|ls|du`` as a user types them."""
 
 from __future__ import annotations
 
-import io
 import re
 import shutil
 import subprocess
@@ -13,7 +12,7 @@ from pathlib import Path
 import click
 import numpy as np
 import pytest
-from small_parts import SAMPLES, features, full_part, make_part, row
+from small_parts import SAMPLES, features, full_part, make_part, make_two_backbones, row
 
 from ser_cache.cli import run, screen
 from ser_cache.manifest import Manifest, Utterance, write_manifest
@@ -31,10 +30,8 @@ from ser_cache.store import (
 
 @pytest.fixture
 def cache(empty_folder: Path) -> Path:
-    """A cache of two backbones; the folder is the working directory's own."""
-    for backbone, corpus in (("xls-r", "emovo"), ("xls-r", "cafe"), ("hubert+int8", "emovo")):
-        full_part(empty_folder / "cache" / backbone / corpus)
-    return empty_folder / "cache"
+    """The folder is the working directory's own."""
+    return make_two_backbones(empty_folder)
 
 
 def damage(folder: Path, place: int | None = None) -> Path:
@@ -405,58 +402,6 @@ def test_an_empty_listing_says_what_comes_next(cache, capsys, command):
     assert capsys.readouterr().err == (
         "Nothing is cached yet; begin with: ser extract --model MODEL --corpus CORPUS --cache new\n"
     )
-
-
-def test_rm_needs_yes_where_nobody_can_be_asked(cache, capsys, monkeypatch):
-    monkeypatch.setattr(sys, "stdin", io.StringIO("y\n"))
-    assert run(["cache", "rm", "xls-r"]) == 1
-    assert "nobody is there to be asked, so nothing was deleted; add --yes" in capsys.readouterr().err
-    assert len(cached_folders(cache)) == 3
-
-
-@pytest.mark.parametrize(("answer", "left"), [("y\n", 1), ("n\n", 3), ("\n", 3)])
-def test_rm_shows_what_would_go_and_asks(cache, capsys, monkeypatch, answer, left):
-    terminal = io.StringIO(answer)
-    terminal.isatty = lambda: True
-    monkeypatch.setattr(sys, "stdin", terminal)
-    assert run(["cache", "rm", "xls-r"]) == 0
-    output = capsys.readouterr()
-    assert "cache/xls-r/cafe: " in output.out
-    assert "Delete 2 folders, " in output.out + output.err
-    assert ("Nothing was deleted." in output.err) == (left == 3)
-    assert len(cached_folders(cache)) == left
-
-
-def test_rm_deletes_one_corpus_and_then_the_backbone_s_folder(cache):
-    (cache / "xls-r" / "cafe" / ".lock").touch()
-    (cache / "xls-r" / "cafe" / "failures.csv").write_text("id,reason\n")
-    (cache / "xls-r" / "cafe" / "part-0003.h5.damaged").touch()
-    (cache / "xls-r" / "cafe" / ".part-0004.h5.merge.tmp").touch()
-    assert run(["cache", "rm", "xls-r", "--corpus", "cafe", "--yes"]) == 0
-    assert sorted(path.name for path in (cache / "xls-r").iterdir()) == ["emovo"]
-    assert run(["cache", "rm", "xls-r", "--yes"]) == 0
-    assert sorted(path.name for path in cache.iterdir()) == ["hubert+int8"]
-
-
-def test_rm_leaves_and_names_what_the_cache_did_not_make(cache, capsys):
-    own = cache / "xls-r" / "cafe" / "notes.txt"
-    own.write_text("mine")
-    assert run(["cache", "rm", "xls-r", "--yes"]) == 0
-    assert "left, not made by the cache: cache/xls-r/cafe/notes.txt" in capsys.readouterr().err
-    assert [path for path in cache.joinpath("xls-r").rglob("*") if path.is_file()] == [own]
-
-
-def test_rm_refuses_while_a_writer_holds_the_folder(cache, capsys):
-    with folder_lock(cache / "xls-r" / "emovo"):
-        assert run(["cache", "rm", "xls-r", "--corpus", "emovo", "--yes"]) == 1
-        assert "is being written by process" in capsys.readouterr().err
-        assert run(["cache", "rm", "xls-r", "--corpus", "emovo", "--yes", "--no-lock"]) == 0
-    assert not (cache / "xls-r" / "emovo").exists()
-
-
-def test_rm_of_an_unknown_backbone_lists_the_known_ones(cache, capsys):
-    assert run(["cache", "rm", "xlsr", "--yes"]) == 1
-    assert "Known: hubert+int8, xls-r." in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -79,36 +79,37 @@ def baseline(
     """
     options = _checked(options, features)
     task = sorted_task(features, manifest, options.split)
-    kinds = {
+    wanted = {
         config.run_id: (config, kind)
         for layer in options.layers
         for kind in map(classifier_named, options.classifiers)
         for config in [_configure(features, task, kind, layer, options)]
     }
-    found = {id_: find(runs, config, forced=options.force) for id_, (config, _) in kinds.items()}
-    good = {
-        known.run.config.run_id: known.run for known in found.values() if known.state == "good" and known.run
-    }
+    found = {id_: find(runs, config, forced=options.force) for id_, (config, _) in wanted.items()}
+    good = {id_: known.run for id_, known in found.items() if known.state == "good" and known.run}
     keep_current(runs, [*good.values()])
     for run in good.values():
         forget(runs, run.config)
-    folds: list[NDArray[np.int64]] = []
-    if len(good) < len(kinds):
-        demand_writable(runs, "--runs")
-        folds = _inner(task, options)  # seconds, with many folds of speakers
-    todo = [
-        Work(task, folds, kind, config, options) for id_, (config, kind) in kinds.items() if id_ not in good
-    ]
-    try:
-        trained = _train(features, todo, runs, on_progress)
-    finally:
-        end_processes()
+    lacking = [pair for id_, pair in wanted.items() if id_ not in good]
+    trained = _train(features, _to_do(task, lacking, options, runs), runs, on_progress)
+    notes = task.warnings + _fold_notes(task, options)
     summaries = []
     for id_, known in found.items():
         run = good.get(id_) or trained[id_]
-        notes = task.warnings + _fold_notes(task, options) + _solver_notes(run) + _stale_warning(known)
-        summaries.append(summarise(run, reused=id_ in good, warnings=notes))
+        told = notes + _solver_notes(run) + _stale_warning(known)
+        summaries.append(summarise(run, reused=id_ in good, warnings=told))
     return summaries
+
+
+def _to_do(
+    task: Task, lacking: Sequence[tuple[RunConfig, Classifier]], options: BaselineOptions, runs: Path
+) -> list[Work]:
+    """The runs to be made; where there are none, no inner folds are drawn, which takes seconds."""
+    if not lacking:
+        return []
+    demand_writable(runs, "--runs")
+    folds = _inner(task, options)
+    return [Work(task, folds, kind, config, options) for config, kind in lacking]
 
 
 def _checked(options: BaselineOptions, features: Features) -> BaselineOptions:
@@ -140,11 +141,15 @@ def _train(
     """Make the runs that are not there, layer by layer: of each, the points are computed once."""
     meter = Meter(on_progress, sum(work.trainings for work in todo))
     trained, versions = {}, _versions()
-    for layer in dict.fromkeys(work.config.layers[0] for work in todo):
-        here = [work for work in todo if work.config.layers == (layer,)]
-        points = points_of(features, here[0].task, layer, here[0].options.protocol.functionals, meter.read)
-        for work in here:
-            trained[work.config.run_id] = work.run(points, runs, features.origin, versions, meter)
+    try:
+        for layer in dict.fromkeys(work.config.layers[0] for work in todo):
+            here = [work for work in todo if work.config.layers == (layer,)]
+            functionals = here[0].options.protocol.functionals
+            points = points_of(features, here[0].task, layer, functionals, meter.read)
+            for work in here:
+                trained[work.config.run_id] = work.run(points, runs, features.origin, versions, meter)
+    finally:
+        end_processes()
     return trained
 
 

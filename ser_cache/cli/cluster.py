@@ -248,19 +248,21 @@ def _listed(
     Raises:
         SettingsError: an option that says how to cluster, where nothing is clustered.
     """
+    from ser_cache.store import folder_called
+
     for name in ("emotions", "k", "seeds", "standardise", "reduce", "against", "score", "plot", "force"):
         if typed(name):
             raise SettingsError(
                 f"--{name} changes nothing of --list, which is of all settings; choose by --corpus, "
                 "--features and --layer."
             )
-    folders = {folder for name in features for folder in (name, name.replace("/", "--"), Path(name).name)}
+    chosen = features if typed("features") else ()
 
     def is_wanted(one: StoredClustering) -> bool:
         config = one.config
         return (
             (not corpora or config.corpus in corpora)
-            and (not typed("features") or config.backbone in folders)
+            and (not chosen or any(folder_called(name, {config.backbone}) for name in chosen))
             and (not layers or "all" in layers or str(config.layer) in layers)
         )
 

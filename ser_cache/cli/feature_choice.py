@@ -26,10 +26,12 @@ def cached_folder(name: str, cached: Collection[str], kind: str = "backbone") ->
     Raises:
         UnknownNameError: none of them is meant.
     """
-    for candidate in (name, name.replace("/", "--"), Path(name).name):
-        if candidate in cached:
-            return candidate
-    raise UnknownNameError(kind, name, cached, _remedy(name, cached))
+    from ser_cache.store import folder_called
+
+    folder = folder_called(name, cached)
+    if folder is None:
+        raise UnknownNameError(kind, name, cached, _remedy(name, cached))
+    return folder
 
 
 def how_to_cache(where: Locations, corpus: str, backbone: str, places: Sequence[str]) -> str:

@@ -16,7 +16,7 @@ from ser_cache.cli.options import OUTPUT_FILE, given_places, readable_manifests,
 from ser_cache.errors import SettingsError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from ser_cache.baselines import Progress
     from ser_cache.manifest import Manifest
@@ -108,25 +108,13 @@ def wang2023(
     extracted first where they are not cached. Runs and clusterings are those of `ser baseline` and
     `ser cluster`, and reused.
     """
-    from ser_cache.extraction.running import usable_processors
-    from ser_cache.reproduction.wang2023 import StudyOptions, held_out
-
     where = settings.locate(manifests, cache, runs)
     written = _written(shape, output)
     if plot is not None:
         from ser_cache.plots import check_plot
 
         check_plot(plot)
-    asked = {"rf": rf, "svm": svm}
-    options = StudyOptions(
-        classifiers=tuple(name for name, wanted in asked.items() if wanted or not any(asked.values())),
-        features=_folder(features),
-        held_out=None if split == "none" else held_out(split, split_seed),
-        split_seed=split_seed,
-        seeds=tuple(range(seeds)),
-        jobs=jobs or usable_processors(),
-        force=force,
-    )
+    options = _options({"rf": rf, "svm": svm}, features, split, split_seed, seeds, jobs, force=force)
     places = given_places(manifests, cache)
     work = _plan(where, corpora, options, places)
     report = _report(where, options, work, places)
@@ -143,6 +131,31 @@ def wang2023(
     if not dry_run and not corpora and not any(one.job for one in work):
         raise _nothing_to_run(where, options)
     return status
+
+
+def _options(
+    asked: Mapping[str, bool],
+    features: str,
+    split: str,
+    split_seed: int,
+    seeds: int,
+    jobs: int | None,
+    *,
+    force: bool,
+) -> StudyOptions:
+    """How to run the study, from the command line; without a classifier asked for, with all."""
+    from ser_cache.extraction.running import usable_processors
+    from ser_cache.reproduction.wang2023 import StudyOptions, held_out
+
+    return StudyOptions(
+        classifiers=tuple(name for name, wanted in asked.items() if wanted or not any(asked.values())),
+        features=_folder(features),
+        held_out=None if split == "none" else held_out(split, split_seed),
+        split_seed=split_seed,
+        seeds=tuple(range(seeds)),
+        jobs=jobs or usable_processors(),
+        force=force,
+    )
 
 
 def _nothing_to_run(where: settings.Locations, options: StudyOptions) -> SettingsError:

@@ -181,7 +181,7 @@ def _show_folds(run: Run) -> None:
         return
     rows = [(fold, *(percent(scores[name]) for name in SCORES)) for fold, scores in found.items()]
     columns = {"fold": "left"} | dict.fromkeys(SCORES.values(), "right")
-    over = run.metrics["mean_of_folds"]["std_over_folds"]
+    over = run.metrics["mean_of_folds"].get("std_over_folds", {})  # runs of earlier versions lack it
     if all(over.get(name) is not None for name in SCORES):
         rows.append(("±", *(f"{100 * over[name]:.1f}" for name in SCORES)))
     screen.table("Per fold, over the classes in its truth; ±: standard deviation over folds", columns, rows)

@@ -11,7 +11,7 @@ from typing import Any
 
 from ser_cache.errors import CacheError, UnknownNameError
 from ser_cache.published import PublishedBackbone, Study
-from ser_cache.store import CacheSummary, open_part, part_paths
+from ser_cache.store import CacheSummary, folder_called, open_part, part_paths
 
 MIXING = ("multilayer",)
 """Heads of a study that read the layers 1..L, not the last one alone."""
@@ -87,7 +87,7 @@ def further_columns(names: Sequence[str], cached: Sequence[CacheSummary], cache:
     folders = {summary.backbone for summary in cached}
     found = []
     for name in names:
-        folder = next((f for f in (name, name.replace("/", "--"), Path(name).name) if f in folders), None)
+        folder = folder_called(name, folders)
         if folder is None:
             raise UnknownNameError("backbone", name, folders, "See: ser cache ls")
         found.append(_column(folder, None, cached, cache))

@@ -9,7 +9,7 @@ from ser_cache.store.commands import Remake, remake_of
 from ser_cache.store.contents import cached_folders, current_rows, remove_leftovers, set_aside, statuses
 from ser_cache.store.failures import FAILURES_FILE, read_failures
 from ser_cache.store.fingerprint import Fingerprint, differences, serves
-from ser_cache.store.listing import CacheSummary, summaries
+from ser_cache.store.listing import CacheSummary, folder_called, summaries
 from ser_cache.store.lock import folder_lock, naming_the_writer, require_unlocked, require_writable
 from ser_cache.store.merge import MergeReport, merge_folder
 from ser_cache.store.opening import check_agreement, open_features
@@ -74,6 +74,7 @@ __all__ = [
     "create_part",
     "current_rows",
     "differences",
+    "folder_called",
     "folder_lock",
     "frame_bytes",
     "inspect_part",

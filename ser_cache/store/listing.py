@@ -1,6 +1,6 @@
 """What a cache holds, at a glance: for ``ser cache ls`` and ``ser models``. Imports no torch."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +18,12 @@ if TYPE_CHECKING:
     from ser_cache.manifest import Utterance
 
 _UNKNOWN, _ABSENT = b"?", b"-"
+
+
+def folder_called(name: str, folders: Collection[str]) -> str | None:
+    """The folder that is meant by its own name, or by the hub id or folder its features were made from."""
+    candidates = (name, name.replace("/", "--"), Path(name).name)
+    return next((folder for folder in candidates if folder in folders), None)
 
 
 @dataclass(frozen=True)
